@@ -1,0 +1,3 @@
+module cellar
+
+go 1.26
