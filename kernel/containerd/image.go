@@ -1,0 +1,158 @@
+package containerd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+
+	client "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
+)
+
+// HasImage reports whether ref is in the store and unpacked.
+func (r *Runtime) HasImage(ctx context.Context, ref string) bool {
+	ctx = scoped(ctx)
+	img, err := r.c.GetImage(ctx, ref)
+	if err != nil {
+		return false
+	}
+	ok, err := img.IsUnpacked(ctx, snapshotter)
+	return err == nil && ok
+}
+
+// ImportImage reads an OCI archive (a tar of an OCI layout) and unpacks what it
+// holds; it returns the references.
+func (r *Runtime) ImportImage(ctx context.Context, archive io.Reader) ([]string, error) {
+	ctx = scoped(ctx)
+	list, err := r.c.Import(ctx, archive)
+	if err != nil {
+		return nil, fmt.Errorf("reading the image archive: %w", err)
+	}
+	var names []string
+	for _, i := range list {
+		img := client.NewImage(r.c, i)
+		if err := img.Unpack(ctx, snapshotter); err != nil {
+			return nil, fmt.Errorf("unpacking %s: %w", i.Name, err)
+		}
+		names = append(names, i.Name)
+	}
+	return names, nil
+}
+
+// ImageDigest is the digest of what ref names now.
+func (r *Runtime) ImageDigest(ctx context.Context, ref string) (string, error) {
+	img, err := r.c.GetImage(scoped(ctx), ref)
+	if errdefs.IsNotFound(err) {
+		return "", fmt.Errorf("image %s is not in the store: %w", ref, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	return img.Target().Digest.String(), nil
+}
+
+// KernelSpec is a kernel.json of an image.
+type KernelSpec struct {
+	Name          string            `json:"-"`
+	Dir           string            `json:"-"` // inside the image
+	Argv          []string          `json:"argv"`
+	DisplayName   string            `json:"display_name"`
+	Language      string            `json:"language"`
+	InterruptMode string            `json:"interrupt_mode,omitempty"`
+	Env           map[string]string `json:"env,omitempty"`
+	Metadata      map[string]any    `json:"metadata,omitempty"`
+	Logos         map[string][]byte `json:"-"`
+}
+
+// kernelDirs are the data folders of Jupyter where images keep their kernels.
+var kernelDirs = []string{"usr/local/share/jupyter/kernels", "usr/share/jupyter/kernels", "opt/conda/share/jupyter/kernels"}
+
+const maxSpecFile = 1 << 20
+
+// KernelSpecs reads the kernels an image offers from a read-only view of it.
+func (r *Runtime) KernelSpecs(ctx context.Context, ref string) ([]KernelSpec, error) {
+	ctx = scoped(ctx)
+	ctx, done, err := r.c.WithLease(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done(context.WithoutCancel(ctx))
+	img, err := r.c.GetImage(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := img.RootFS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key := "specs-" + rand8()
+	s := r.c.SnapshotService(snapshotter)
+	mounts, err := s.View(ctx, key, chainID(ids))
+	if err != nil {
+		return nil, err
+	}
+	defer s.Remove(context.WithoutCancel(ctx), key)
+	var specs []KernelSpec
+	err = mount.WithReadonlyTempMount(ctx, mounts, func(dir string) error {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		specs = readSpecs(root)
+		return nil
+	})
+	return specs, err
+}
+
+func readSpecs(root *os.Root) []KernelSpec {
+	seen := map[string]bool{}
+	var out []KernelSpec
+	for _, dir := range kernelDirs {
+		entries, err := fs.ReadDir(root.FS(), dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if s, err := readSpec(root, path.Join(dir, e.Name())); err == nil && !seen[s.Name] {
+				seen[s.Name] = true
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+func readSpec(root *os.Root, dir string) (KernelSpec, error) {
+	s := KernelSpec{Name: path.Base(dir), Dir: "/" + dir, Logos: map[string][]byte{}}
+	b, err := readSmall(root, path.Join(dir, "kernel.json"))
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, err
+	}
+	if len(s.Argv) == 0 {
+		return s, fmt.Errorf("%s: no argv", dir)
+	}
+	for _, logo := range []string{"logo-32x32.png", "logo-64x64.png", "logo-svg.svg", "kernel.js", "kernel.css"} {
+		if b, err := readSmall(root, path.Join(dir, logo)); err == nil {
+			s.Logos[logo] = b
+		}
+	}
+	return s, nil
+}
+
+func readSmall(root *os.Root, name string) ([]byte, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxSpecFile))
+}

@@ -1,0 +1,335 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/runc/options"
+	client "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
+	"golang.org/x/sys/unix"
+
+	"cellar/kernel"
+)
+
+// Namespace is containerd's namespace for all that is Cellar's.
+const Namespace = "cellar"
+
+const snapshotter = "overlayfs"
+
+// Options of a Runtime.
+type Options struct {
+	Dir    string // for its own small files
+	Tools  string // folder with runc; empty: the daemon's own
+	Keeper string // the cellar-keep binary on the machine, for hooks
+	Cgroup string // parent of all control groups
+	Log    *slog.Logger
+}
+
+// Runtime is a kernel.Runtime on a containerd.
+type Runtime struct {
+	c *client.Client
+	o Options
+}
+
+var _ kernel.Runtime = (*Runtime)(nil)
+
+// New returns a runtime on the containerd that c talks to.
+func New(c *client.Client, o Options) (*Runtime, error) {
+	r := &Runtime{c: c, o: o}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	return r, os.WriteFile(r.criuConfig(), []byte(criuOptions), 0o644)
+}
+
+// Client is the connection, for what is not a container (images).
+func (r *Runtime) Client() *client.Client { return r.c }
+
+func scoped(ctx context.Context) context.Context { return namespaces.WithNamespace(ctx, Namespace) }
+
+func (r *Runtime) runcOptions(c kernel.Container) *options.Options {
+	o := &options.Options{IoUid: c.UIDBase + c.UID, IoGid: c.UIDBase + c.UID}
+	if r.o.Tools != "" {
+		o.BinaryName = filepath.Join(r.o.Tools, "runc")
+	}
+	return o
+}
+
+// Create implements kernel.Runtime.
+func (r *Runtime) Create(ctx context.Context, c kernel.Container) error {
+	return r.run(ctx, c, "")
+}
+
+// Restore implements kernel.Runtime.
+func (r *Runtime) Restore(ctx context.Context, c kernel.Container, dir string) error {
+	return r.run(ctx, c, dir)
+}
+
+func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err error) {
+	ctx = scoped(ctx)
+	if err := c.Limits.Check(); err != nil {
+		return err
+	}
+	image, err := r.c.GetImage(ctx, c.Image)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", c.Image, err)
+	}
+	config, err := image.Spec(ctx)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", c.Image, err)
+	}
+	defer func() {
+		if err != nil { // the undo has its own time: the caller may be gone
+			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			defer cancel()
+			err = errors.Join(err, r.Remove(undo, c.Name))
+		}
+	}()
+	ids := idMap(c.UIDBase)
+	container, err := r.c.NewContainer(ctx, c.Name,
+		client.WithContainerLabels(c.Labels),
+		client.WithImage(image),
+		client.WithSnapshotter(snapshotter),
+		client.WithNewSnapshot(c.Name, image, client.WithUserNSRemapperLabels(ids, ids)),
+		client.WithRuntime("io.containerd.runc.v2", r.runcOptions(c)),
+		client.WithNewSpec(r.spec(c, imageEnv(config.Config.Env))...),
+	)
+	if err != nil {
+		return fmt.Errorf("container %s: %w", c.Name, err)
+	}
+	var opts []client.NewTaskOpts
+	if dump != "" {
+		work, err := os.MkdirTemp(r.o.Dir, "restore-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(work)
+		opts = append(opts, client.WithRestoreImagePath(dump), client.WithRestoreWorkPath(work))
+		defer func() {
+			if err != nil {
+				err = fmt.Errorf("%w%s", err, criuError(filepath.Join(work, "restore.log")))
+			}
+		}()
+	}
+	creator := cio.NullIO
+	if c.LogFile != "" {
+		creator = cio.LogFile(c.LogFile)
+	}
+	task, err := container.NewTask(ctx, creator, opts...)
+	if err != nil {
+		return fmt.Errorf("task %s: %w", c.Name, err)
+	}
+	if err := task.Start(ctx); err != nil {
+		return fmt.Errorf("start of %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// Freeze implements kernel.Runtime by the raw tasks service: the client's own
+// Checkpoint tars the dump files into the content store, which takes seconds.
+func (r *Runtime) Freeze(ctx context.Context, name string, f kernel.Freeze) (err error) {
+	ctx = scoped(ctx)
+	work, err := os.MkdirTemp(r.o.Dir, "dump-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
+		return err
+	}
+	if f.Leave && f.Paused != nil {
+		if _, err := r.c.TaskService().Pause(ctx, &tasks.PauseTaskRequest{ContainerID: name}); err != nil {
+			return fmt.Errorf("pausing %s: %w", name, err)
+		}
+		defer func() {
+			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			defer cancel()
+			if _, e := r.c.TaskService().Resume(undo, &tasks.ResumeTaskRequest{ContainerID: name}); e != nil {
+				err = errors.Join(err, fmt.Errorf("resuming %s: %w", name, e))
+			}
+		}()
+		if err := f.Paused(); err != nil {
+			return err
+		}
+	}
+	opts, err := typeurl.MarshalAnyToProto(&options.CheckpointOptions{
+		Exit: !f.Leave, OpenTcp: true, ExternalUnixSockets: true, FileLocks: true,
+		ImagePath: f.Dir, WorkPath: work,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := r.c.TaskService().Checkpoint(ctx, &tasks.CheckpointTaskRequest{ContainerID: name, Options: opts}); err != nil {
+		return fmt.Errorf("dump of %s: %w%s", name, err, criuError(filepath.Join(work, "dump.log")))
+	}
+	if err := readable(f.Dir); err != nil {
+		return err
+	}
+	if f.Leave {
+		return nil
+	}
+	return r.Remove(ctx, name)
+}
+
+// readable opens the dump files to the restoring child, which has no
+// capability any more; the folder's parent keeps everyone else out.
+func readable(dir string) error {
+	return filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.Chmod(p, 0o755)
+		}
+		return os.Chmod(p, 0o644)
+	})
+}
+
+// Update implements kernel.Runtime.
+func (r *Runtime) Update(ctx context.Context, name string, l kernel.Limits) error {
+	ctx = scoped(ctx)
+	task, err := r.task(ctx, name)
+	if err != nil {
+		return err
+	}
+	return task.Update(ctx, client.WithResources(resources(nil, l)))
+}
+
+func (r *Runtime) task(ctx context.Context, name string) (client.Task, error) {
+	c, err := r.c.LoadContainer(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return c.Task(ctx, nil)
+}
+
+// Dial implements kernel.Runtime: a thread of ours joins the container's
+// network namespace for the one connect.
+func (r *Runtime) Dial(ctx context.Context, name string, port int) (net.Conn, error) {
+	task, err := r.task(scoped(ctx), name)
+	if err != nil {
+		return nil, err
+	}
+	return DialNamespace(ctx, int(task.Pid()), port)
+}
+
+// DialNamespace connects to 127.0.0.1:port in the network namespace of pid.
+func DialNamespace(ctx context.Context, pid, port int) (net.Conn, error) {
+	type result struct {
+		fd  int
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		fd, err := socketIn(pid)
+		done <- result{fd, err}
+	}()
+	res := <-done
+	if res.err != nil {
+		return nil, fmt.Errorf("network of process %d: %w", pid, res.err)
+	}
+	return connect(ctx, res.fd, port)
+}
+
+func socketIn(pid int) (int, error) {
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(ns)
+	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+		return 0, err
+	}
+	return unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+}
+
+func connect(ctx context.Context, fd, port int) (net.Conn, error) {
+	tv := unix.NsecToTimeval(int64(5 * time.Second))
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv) // bounds connect
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("connect", err)
+	}
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{})
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	unix.SetNonblock(fd, true)
+	f := os.NewFile(uintptr(fd), "kernel")
+	defer f.Close()
+	return net.FileConn(f)
+}
+
+// Remove implements kernel.Runtime.
+func (r *Runtime) Remove(ctx context.Context, name string) error {
+	ctx = scoped(ctx)
+	c, err := r.c.LoadContainer(ctx, name)
+	if errdefs.IsNotFound(err) {
+		return r.removeSnapshot(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	if task, err := c.Task(ctx, nil); err == nil {
+		// Not Wait: it never ends for a task whose restore failed.
+		if _, err := task.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
+			task.Kill(ctx, syscall.SIGKILL)
+			if _, err := task.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
+				return fmt.Errorf("task %s: %w", name, err)
+			}
+		}
+	} else if !errdefs.IsNotFound(err) {
+		return err
+	}
+	if err := c.Delete(ctx, client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return r.removeSnapshot(ctx, name)
+}
+
+func (r *Runtime) removeSnapshot(ctx context.Context, name string) error {
+	if err := r.c.SnapshotService(snapshotter).Remove(ctx, name); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// List implements kernel.Runtime.
+func (r *Runtime) List(ctx context.Context) ([]kernel.Status, error) {
+	ctx = scoped(ctx)
+	list, err := r.c.ContainerService().List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	running, err := r.c.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return nil, err
+	}
+	pids := map[string]int{}
+	for _, p := range running.Tasks {
+		if p.ExitedAt.AsTime().Unix() <= 0 {
+			pids[p.ID] = int(p.Pid)
+		}
+	}
+	out := make([]kernel.Status, 0, len(list))
+	for _, c := range list {
+		pid := pids[c.ID]
+		if pid != 0 && syscall.Kill(pid, 0) != nil {
+			pid = 0
+		}
+		out = append(out, kernel.Status{Name: c.ID, Labels: c.Labels, Running: pid != 0, PID: pid})
+	}
+	return out, nil
+}

@@ -1,0 +1,133 @@
+// Package kernel says what a kernel is and what a machine must be able to do to
+// run one. It knows no users, projects, notebooks or money.
+package kernel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+)
+
+// ID is a kernel's name towards Jupyter clients. It stays the same through
+// freezes, moves and restarts of the hub.
+type ID string
+
+// State is what a kernel is at, in our own sense (not Jupyter's busy and idle).
+type State string
+
+// States of a kernel.
+const (
+	Starting   State = "starting"
+	Running    State = "running"
+	Switching  State = "switching"
+	Freezing   State = "freezing"
+	Hibernated State = "hibernated"
+	Resuming   State = "resuming"
+	Dead       State = "dead"
+)
+
+var transitions = map[State][]State{
+	Starting:   {Running, Dead},
+	Running:    {Switching, Freezing, Starting, Resuming, Dead},
+	Switching:  {Running, Hibernated, Dead},
+	Freezing:   {Running, Hibernated, Dead},
+	Hibernated: {Resuming, Starting, Dead},
+	Resuming:   {Running, Hibernated, Dead},
+	Dead:       {Starting, Resuming},
+}
+
+// Can reports whether a kernel in state s may become next.
+func (s State) Can(next State) bool { return slices.Contains(transitions[s], next) }
+
+// Limits are the bounds of a container; zero means none.
+type Limits struct {
+	CPUs   float64 // cores' worth of time per second
+	CPUSet string  // which cores, "0-1,4"; empty means any
+	Memory int64   // bytes
+	Pids   int64   // processes and threads
+}
+
+// Mount binds a folder or file of the machine into a container.
+type Mount struct {
+	Source, Target string
+	ReadOnly       bool
+}
+
+// Network joins a container to a bridge. The zero value means loopback only.
+type Network struct {
+	Bridge  string // bridge of the machine
+	Address string // of the container, with prefix length
+	Gateway string
+	Veth    string // name of the machine's end
+}
+
+// Container is one incarnation of a kernel, or of whatever else runs beside it.
+type Container struct {
+	Name    string            // unique on the machine
+	Labels  map[string]string // found again by List
+	Image   string            // reference of the image in the machine's store
+	Argv    []string
+	Env     []string // added to the image's own
+	Dir     string
+	UID     uint32 // inside
+	UIDBase uint32 // the machine's user that is root inside; 65,536 follow
+	Mounts  []Mount
+	Limits  Limits
+	Network Network
+	LogFile string // stdout and stderr of the first process
+}
+
+// Status is what is known of a container without asking the processes in it.
+type Status struct {
+	Name    string
+	Labels  map[string]string
+	Running bool // its first process lives
+	PID     int  // on the machine
+}
+
+// Usage is what a container uses at this moment.
+type Usage struct {
+	CPU    uint64 // nanoseconds of CPU time so far
+	Memory int64  // bytes in use, without reclaimable file pages
+	Limit  int64
+	Pids   int64
+	OOMs   uint64 // how often the limit killed something
+}
+
+// Freeze says how a container is dumped.
+type Freeze struct {
+	Dir   string // absolute folder for the dump files; made by the runtime
+	Leave bool   // let it go on afterwards
+	// Paused runs while nothing in the container moves, before a dump with Leave:
+	// what belongs to the same moment is copied here.
+	Paused func() error
+}
+
+// Runtime runs containers. Create and Restore either leave one running
+// container or none; Freeze without Leave leaves a complete dump and no
+// container, or a running container.
+type Runtime interface {
+	Create(ctx context.Context, c Container) error
+	Restore(ctx context.Context, c Container, dir string) error
+	Freeze(ctx context.Context, name string, f Freeze) error
+	Update(ctx context.Context, name string, l Limits) error
+	// Dial connects to a TCP port on the container's own loopback.
+	Dial(ctx context.Context, name string, port int) (net.Conn, error)
+	// Remove kills whatever runs and forgets the container; one that is not
+	// there is no error.
+	Remove(ctx context.Context, name string) error
+	List(ctx context.Context) ([]Status, error)
+	Usage(ctx context.Context, name string) (Usage, error)
+	// Exits sends the names of containers as their first process ends, until
+	// ctx is done.
+	Exits(ctx context.Context) (<-chan string, error)
+}
+
+// Check reports what is wrong with l.
+func (l Limits) Check() error {
+	if l.CPUs < 0 || l.Memory < 0 || l.Pids < 0 {
+		return fmt.Errorf("negative limit")
+	}
+	return nil
+}
