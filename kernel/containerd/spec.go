@@ -2,7 +2,6 @@ package containerd
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -127,5 +126,3 @@ func imageEnv(env []string) []string {
 	}
 	return append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, env...)
 }
-
-func vethName(prefix string, n uint32) string { return fmt.Sprintf("%s%x", prefix, n) }

@@ -7,5 +7,7 @@ import "embed"
 
 // Files is the tree below python/, to be laid out at /opt/cellar/python.
 //
-//go:embed python
+// all: takes __init__.py too.
+//
+//go:embed all:python
 var Files embed.FS

@@ -1,0 +1,164 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"cellar/kernel"
+)
+
+// User is a person with an account.
+type User struct {
+	ID           string
+	Name         string
+	Admin        bool
+	PasswordHash string
+	CreatedAt    time.Time
+}
+
+// Token is an API token; only its hash is kept.
+type Token struct {
+	ID        string
+	User      string
+	Hash      []byte
+	Name      string
+	CreatedAt time.Time
+	UsedAt    time.Time
+}
+
+// Login is a browser that signed in.
+type Login struct {
+	Hash      []byte
+	User      string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// Project holds notebooks, files, packages, sessions, checkpoints and nodes.
+type Project struct {
+	ID        string
+	Name      string
+	Owner     string // user ID
+	UIDBase   uint32 // the machine's user ID that is root in its containers
+	CreatedAt time.Time
+}
+
+// Kernel is one interpreter's record.
+type Kernel struct {
+	ID            kernel.ID
+	Project       string
+	Spec          string
+	Image         string
+	Dir           string
+	Configuration string
+	State         kernel.State
+	Detail        string
+	Incarnation   int
+	Container     string
+	Journal       string
+	Parts         string
+	Acked         uint64
+	Checkpoint    string
+	Address       uint32
+	CreatedAt     time.Time
+	ActiveAt      time.Time
+	Since         time.Time
+}
+
+// Session is a notebook, console or file opened on a kernel.
+type Session struct {
+	ID        string
+	Project   string
+	Path      string
+	Name      string
+	Type      string
+	Kernel    kernel.ID
+	CreatedAt time.Time
+}
+
+// Kinds of checkpoints.
+const (
+	KindAuto      = "auto"
+	KindManual    = "manual"
+	KindHibernate = "hibernate"
+	KindSwitch    = "switch"
+	KindRollback  = "rollback"
+	KindPublish   = "publish" // belongs to a node, shown with it
+)
+
+// Checkpoint is one frozen kernel.
+type Checkpoint struct {
+	ID        string
+	Project   string
+	Kernel    kernel.ID
+	Parent    string
+	Name      string
+	Kind      string
+	Notebook  string
+	Size      int64
+	Added     int64
+	Image     string
+	Parts     string
+	Seq       uint64
+	Pinned    bool
+	CreatedAt time.Time
+}
+
+// Node is a published cell.
+type Node struct {
+	ID            string
+	Project       string
+	Name          string
+	Checkpoint    string
+	Configuration string
+	Notebook      string
+	Cell          string
+	Source        string
+	Inputs        json.RawMessage
+	Outputs       json.RawMessage
+	KeyHash       []byte
+	Paused        bool
+	CreatedAt     time.Time
+}
+
+// Store keeps the records. Get methods answer fault.NotFound, adding what is
+// there already fault.Conflict.
+type Store interface {
+	AddUser(ctx context.Context, u User) error
+	UserByName(ctx context.Context, name string) (User, error)
+	UserByID(ctx context.Context, id string) (User, error)
+	Users(ctx context.Context) ([]User, error)
+	SetPassword(ctx context.Context, user, hash string) error
+
+	AddToken(ctx context.Context, t Token) error
+	TokenByHash(ctx context.Context, hash []byte) (Token, error)
+	TokensOf(ctx context.Context, user string) ([]Token, error)
+	DeleteToken(ctx context.Context, user, id string) error
+	AddLogin(ctx context.Context, l Login) error
+	LoginByHash(ctx context.Context, hash []byte) (Login, error)
+	DeleteLogin(ctx context.Context, hash []byte) error
+
+	AddProject(ctx context.Context, p Project) (Project, error) // gives UIDBase
+	Project(ctx context.Context, id string) (Project, error)
+	Projects(ctx context.Context) ([]Project, error)
+	DeleteProject(ctx context.Context, id string) error
+
+	PutKernel(ctx context.Context, k Kernel) error
+	Kernels(ctx context.Context) ([]Kernel, error)
+	DeleteKernel(ctx context.Context, id kernel.ID) error
+
+	PutSession(ctx context.Context, s Session) error
+	Sessions(ctx context.Context, project string) ([]Session, error)
+	DeleteSession(ctx context.Context, project, id string) error
+
+	PutCheckpoint(ctx context.Context, c Checkpoint) error
+	Checkpoint(ctx context.Context, project, id string) (Checkpoint, error)
+	Checkpoints(ctx context.Context, project string) ([]Checkpoint, error)
+	DeleteCheckpoint(ctx context.Context, id string) error
+
+	PutNode(ctx context.Context, n Node) error
+	Node(ctx context.Context, id string) (Node, error)
+	Nodes(ctx context.Context, project string) ([]Node, error)
+	DeleteNode(ctx context.Context, id string) error
+}

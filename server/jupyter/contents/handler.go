@@ -1,0 +1,327 @@
+package contents
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"cellar/internal/fault"
+)
+
+// handler answers requests under /api/contents, /files, /view and /directories.
+type handler struct {
+	open    func(*http.Request) (*Tree, error)
+	overlay func(*http.Request) Overlay
+	fail    func(http.ResponseWriter, *http.Request, error)
+}
+
+// Handler serves the contents of the tree that open finds for a request; the tree stays open, it is
+// the caller's. overlay may be nil, and may answer nil. fail answers errors: a code of too_large is
+// for a 413, everything else goes by class. What stands before /api, /files, /view and /directories in
+// the request's URL must be stripped already.
+func Handler(open func(*http.Request) (*Tree, error), overlay func(*http.Request) Overlay,
+	fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
+	if overlay == nil {
+		overlay = func(*http.Request) Overlay { return nil }
+	}
+	h := &handler{open, overlay, fail}
+	routes := []struct {
+		prefix string
+		serve  func(http.ResponseWriter, *http.Request, *Tree, string) error
+	}{
+		{"/api/contents", h.contents}, {"/files", h.files}, {"/view", h.view}, {"/directories", h.archive},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, route := range routes {
+			rest, ok := strings.CutPrefix(r.URL.EscapedPath(), route.prefix)
+			if !ok || rest != "" && rest[0] != '/' {
+				continue
+			}
+			if err := h.with(w, r, rest, route.serve); err != nil {
+				fail(w, r, err)
+			}
+			return
+		}
+		fail(w, r, fault.New(fault.NotFound, "no_such_route", "There is nothing at this address."))
+	})
+}
+
+func (h *handler) with(w http.ResponseWriter, r *http.Request, escaped string,
+	serve func(http.ResponseWriter, *http.Request, *Tree, string) error) error {
+	p, err := url.PathUnescape(escaped)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, "bad_path", "The address is not well-formed.", err)
+	}
+	t, err := h.open(r)
+	if err != nil {
+		return err
+	}
+	return serve(w, r, t, p)
+}
+
+func (h *handler) contents(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
+	if file, id, ok := t.checkpointPath(p); ok {
+		return h.checkpoints(w, r, t, file, id)
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return h.get(w, r, t, p)
+	case http.MethodPost:
+		return h.post(w, r, t, p)
+	case http.MethodPut:
+		return h.put(w, r, t, p)
+	case http.MethodPatch:
+		return h.patch(w, r, t, p)
+	case http.MethodDelete:
+		if err := t.Delete(p); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	return notAllowed(w, "GET, HEAD, POST, PUT, PATCH, DELETE")
+}
+
+func notAllowed(w http.ResponseWriter, allow string) error {
+	w.Header().Set("Allow", allow)
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	return nil
+}
+
+// checkpointPath tells FILE/checkpoints[/ID] from the path of a file by that name. Only files have
+// checkpoints, so below a directory "checkpoints" is a name like any other.
+func (t *Tree) checkpointPath(p string) (file, id string, ok bool) {
+	parts := strings.Split(strings.TrimRight(p, "/"), "/")
+	n := len(parts)
+	switch {
+	case n >= 2 && parts[n-1] == "checkpoints":
+		file = strings.Join(parts[:n-1], "/")
+	case n >= 3 && parts[n-2] == "checkpoints":
+		file, id = strings.Join(parts[:n-2], "/"), parts[n-1]
+	default:
+		return "", "", false
+	}
+	place, err := t.place(file)
+	if err != nil {
+		return file, id, true
+	}
+	info, err := t.root.Stat(at(place))
+	return file, id, err != nil || !info.IsDir()
+}
+
+func (h *handler) get(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
+	q := r.URL.Query()
+	want := Want{Type: q.Get("type"), Format: q.Get("format"), Overlay: h.overlay(r)}
+	var err error
+	if want.Content, err = flag(q, "content", true); err != nil {
+		return err
+	}
+	if want.Hash, err = flag(q, "hash", false); err != nil {
+		return err
+	}
+	m, err := t.Get(p, want)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, m)
+}
+
+func flag(q url.Values, name string, unsaid bool) (bool, error) {
+	switch q.Get(name) {
+	case "":
+		return unsaid, nil
+	case "0":
+		return false, nil
+	case "1":
+		return true, nil
+	}
+	return false, fault.Newf(fault.Invalid, "bad_query", "%s is to be 0 or 1.", name)
+}
+
+// post makes something new under a name of the server's choice.
+func (h *handler) post(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
+	v, err := smallBody(w, r)
+	if err != nil {
+		return err
+	}
+	var m *Model
+	if from := v.get("copy_from").unquoted(); from != "" {
+		m, err = t.Copy(from, p)
+	} else {
+		m, err = t.New(p, v.get("type").str(), v.get("ext").unquoted())
+	}
+	if err != nil {
+		return err
+	}
+	return created(w, r, m)
+}
+
+func (h *handler) put(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
+	body, err := bodyOf(w, r, t.maxContent)
+	if err != nil {
+		return err
+	}
+	if len(body) == 0 {
+		m, err := t.New(p, "", "")
+		if err != nil {
+			return err
+		}
+		return created(w, r, m)
+	}
+	in, copyFrom, err := parseIncoming(body)
+	if err != nil {
+		return err
+	}
+	if copyFrom != "" {
+		return fault.New(fault.Invalid, "copy_with_put", "Cannot copy with PUT, only POST.")
+	}
+	in.overlay = h.overlay(r)
+	m, made, err := t.save(p, in)
+	if err != nil {
+		return err
+	}
+	if made {
+		return created(w, r, m)
+	}
+	return answer(w, http.StatusOK, m)
+}
+
+func (h *handler) patch(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
+	v, err := smallBody(w, r)
+	if err != nil {
+		return err
+	}
+	to := v.get("path")
+	if !to.is(kindString) {
+		return fault.New(fault.Invalid, "no_path", "The new path is missing.")
+	}
+	m, err := t.Rename(p, to.unquoted())
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", location(r, m.Path))
+	return answer(w, http.StatusOK, m)
+}
+
+func (h *handler) checkpoints(w http.ResponseWriter, r *http.Request, t *Tree, file, id string) error {
+	switch {
+	case id == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		list, err := t.Checkpoints(file)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, list)
+	case id == "" && r.Method == http.MethodPost:
+		c, err := t.CreateCheckpoint(file)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Location", location(r, strings.Trim(file, "/")+"/checkpoints/"+c.ID))
+		return writeJSON(w, http.StatusCreated, c)
+	case id != "" && r.Method == http.MethodPost:
+		return noContent(w, t.RestoreCheckpoint(file, id))
+	case id != "" && r.Method == http.MethodDelete:
+		return noContent(w, t.DeleteCheckpoint(file, id))
+	case id != "":
+		return notAllowed(w, "POST, DELETE")
+	}
+	return notAllowed(w, "GET, HEAD, POST")
+}
+
+func noContent(w http.ResponseWriter, err error) error {
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
+}
+
+func created(w http.ResponseWriter, r *http.Request, m *Model) error {
+	w.Header().Set("Location", location(r, m.Path))
+	return answer(w, http.StatusCreated, m)
+}
+
+// location is the URL of a place. The prefix that was stripped from the request is found again in
+// what the client really sent.
+func location(r *http.Request, place string) string {
+	asked, _, _ := strings.Cut(r.RequestURI, "?")
+	prefix, ok := strings.CutSuffix(asked, r.URL.EscapedPath())
+	if !ok {
+		prefix = ""
+	}
+	return prefix + "/api/contents/" + escapePath(place)
+}
+
+func escapePath(place string) string {
+	parts := strings.Split(place, "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	return strings.Join(parts, "/")
+}
+
+func answer(w http.ResponseWriter, status int, m *Model) error {
+	out, err := m.AppendJSON(nil)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Last-Modified", time.Time(m.LastModified).UTC().Format(http.TimeFormat))
+	return writeBytes(w, status, out)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	out, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return writeBytes(w, status, out)
+}
+
+func writeBytes(w http.ResponseWriter, status int, out []byte) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(out) // a client that went away needs no answer
+	return nil
+}
+
+// smallBody parses a body that holds names only. An empty one is an object without members.
+func smallBody(w http.ResponseWriter, r *http.Request) (*value, error) {
+	body, err := bodyOf(w, r, 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 {
+		return &value{kind: kindObject}, nil
+	}
+	v, err := parse(body)
+	if err != nil {
+		return nil, err
+	}
+	if !v.is(kindObject) && string(v.text) != "null" {
+		return nil, fault.New(fault.Invalid, "not_an_object", "A JSON object is expected.")
+	}
+	return &v, nil
+}
+
+func bodyOf(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, fault.Newf(fault.Exhausted, "too_large", "The request is larger than the limit of %d bytes.", limit)
+	}
+	var body []byte
+	var err error
+	limited := http.MaxBytesReader(w, r.Body, limit)
+	if n := r.ContentLength; n > 0 && n <= 64<<20 { // said and harmless: no growing
+		body = make([]byte, n)
+		_, err = io.ReadFull(limited, body)
+	} else {
+		body, err = io.ReadAll(limited)
+	}
+	var tooMuch *http.MaxBytesError
+	if errors.As(err, &tooMuch) {
+		return nil, fault.Newf(fault.Exhausted, "too_large", "The request is larger than the limit of %d bytes.", limit)
+	}
+	return body, fault.Wrap(fault.Invalid, "body_cut", "The request's body did not arrive whole.", err)
+}

@@ -1,0 +1,257 @@
+package contents
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"cellar/internal/fault"
+)
+
+// Incoming is a model that a client sends to be saved.
+type Incoming struct {
+	Type, Format string
+	Content      json.RawMessage // absent: nil
+	Chunk        int             // of a large upload: 1, 2, ... and -1 for the last; 0: all at once
+	Overlay      Overlay         // may be nil
+}
+
+// incoming is Incoming with its content parsed.
+type incoming struct {
+	kind, format string
+	content      *value
+	chunk        int
+	overlay      Overlay
+}
+
+// Save writes a file, notebook or directory and answers its model without content.
+func (t *Tree) Save(p string, in Incoming) (*Model, error) {
+	parsed := incoming{kind: in.Type, format: in.Format, chunk: in.Chunk, overlay: in.Overlay}
+	if in.Content != nil {
+		v, err := parse(in.Content)
+		if err != nil {
+			return nil, err
+		}
+		parsed.content = &v
+	}
+	m, _, err := t.save(p, parsed)
+	return m, err
+}
+
+// parseIncoming reads the body of a PUT, content and all, in one pass.
+func parseIncoming(body []byte) (in incoming, copyFrom string, err error) {
+	v, err := parse(body)
+	if err != nil {
+		return in, "", err
+	}
+	if !v.is(kindObject) {
+		return in, "", fault.New(fault.Invalid, "not_a_model", "A JSON object is expected.")
+	}
+	in.kind, in.format, in.content = v.get("type").str(), v.get("format").str(), v.get("content")
+	if c := v.get("chunk"); c != nil && string(c.text) != "null" {
+		if in.chunk, err = strconv.Atoi(string(c.text)); err != nil || in.chunk == 0 || in.chunk < -1 {
+			return in, "", fault.New(fault.Invalid, "bad_chunk", "The chunk is to be a number from 1, or -1 for the last.")
+		}
+	}
+	return in, v.get("copy_from").str(), nil
+}
+
+// save also says whether the place is new.
+func (t *Tree) save(p string, in incoming) (m *Model, made bool, err error) {
+	place, err := t.place(p)
+	if err != nil {
+		return nil, false, err
+	}
+	defer t.locks.hold(place)()
+	_, err = t.root.Stat(at(place))
+	made = errors.Is(err, fs.ErrNotExist)
+	if made {
+		in.fill(place)
+	}
+	var hash string
+	switch {
+	case in.kind == "":
+		err = fault.New(fault.Invalid, "no_type", "No file type provided.")
+	case in.kind == Directory:
+		err = t.saveDirectory(place)
+	case in.content == nil:
+		err = fault.New(fault.Invalid, "no_content", "No file content provided.")
+	case place == "":
+		err = fault.New(fault.Invalid, "is_directory", "The root is a directory.")
+	case in.kind == Notebook && in.chunk == 0:
+		hash, err = t.saveNotebook(place, in)
+	case in.kind == Notebook:
+		err = fault.New(fault.Invalid, "bad_chunk", "Only files can be uploaded in chunks.")
+	default: // a type we do not know is a file: front ends have types of their own
+		hash, err = t.saveFile(place, in)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	t.aliases.forget(place)
+	m, err = t.Get(place, Want{})
+	if err == nil && hash != "" {
+		m.Hash, m.HashAlgorithm = hash, "sha256"
+	}
+	return m, made, err
+}
+
+// fill completes what a client may leave out for something new.
+func (in *incoming) fill(place string) {
+	if in.kind == "" {
+		in.kind = File
+		if strings.HasSuffix(place, ".ipynb") {
+			in.kind = Notebook
+		}
+	}
+	if in.content != nil && string(in.content.text) != "null" || in.kind == Directory {
+		return
+	}
+	empty := value{kind: kindString}
+	in.format = Text
+	if in.kind == Notebook {
+		empty, _ = parse([]byte(NewNotebook))
+		in.format = JSON
+	}
+	in.content = &empty
+}
+
+func (t *Tree) saveDirectory(place string) error {
+	err := t.root.Mkdir(at(place), 0o755)
+	if err == nil {
+		return classed(place, t.own(place))
+	}
+	if info, look := t.root.Stat(at(place)); look == nil {
+		if info.IsDir() {
+			return nil
+		}
+		return fault.Newf(fault.Invalid, "not_a_directory", "%s is there and is not a directory.", place)
+	}
+	return classed(place, err)
+}
+
+func (t *Tree) saveNotebook(place string, in incoming) (hash string, err error) {
+	nb := *in.content
+	nb.key = nil
+	if err := toMemory(&nb); err != nil {
+		return "", err
+	}
+	if in.overlay != nil {
+		if nb, err = parseNotebook(in.overlay.Saving(place, nb.appendCompact(nil))); err != nil {
+			return "", fault.Wrap(fault.Internal, "overlay", "The notebook's outputs could not be laid over it.", err)
+		}
+	}
+	return t.put(place, diskForm(&nb), time.Time{})
+}
+
+// put writes bytes as a whole file and answers their hash.
+func (t *Tree) put(place string, data []byte, keep time.Time) (hash string, err error) {
+	err = t.write(place, keep, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+	return sum(data), err
+}
+
+func (t *Tree) saveFile(place string, in incoming) (hash string, err error) {
+	data, err := fileBytes(in)
+	if err != nil {
+		return "", err
+	}
+	switch in.chunk {
+	case 0:
+		return t.put(place, data, time.Time{})
+	case 1:
+		_, err = t.put(place, data, time.Time{})
+		return "", err
+	}
+	return "", t.appendTo(place, data)
+}
+
+// fileBytes decodes what a client sent as a file. Content of no format may be a JSON document.
+func fileBytes(in incoming) ([]byte, error) {
+	if in.content.kind != kindString {
+		if in.format == JSON && in.chunk == 0 {
+			return append(in.content.appendIndented(nil, 0), '\n'), nil
+		}
+		return nil, fault.New(fault.Invalid, "bad_content", "The content of a file is to be a string.")
+	}
+	data, ok := plain(in.content.text)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "bad_content", "The text holds half a character and cannot be saved as UTF-8.")
+	}
+	switch in.format {
+	case Text:
+		return data, nil
+	case Base64:
+		out := make([]byte, base64.StdEncoding.DecodedLen(len(data)))
+		n, err := base64.StdEncoding.Decode(out, data)
+		if err != nil { // Python takes it without its padding's company of spaces
+			n, err = base64.StdEncoding.Decode(out, bytes.Join(bytes.Fields(data), nil))
+		}
+		return out[:n], fault.Wrap(fault.Invalid, "bad_content", "The content is not valid base64.", err)
+	}
+	return nil, fault.New(fault.Invalid, "bad_format", "The format of a file is to be text or base64.")
+}
+
+// appendTo adds a later chunk of an upload. The first one made the file.
+func (t *Tree) appendTo(place string, data []byte) error {
+	info, err := t.root.Stat(place)
+	if err != nil {
+		return classed(place, err)
+	}
+	if err := mustBeRegular(place, info); err != nil {
+		return err
+	}
+	f, err := t.root.OpenFile(place, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return classed(place, err)
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err == nil {
+		if err = mustBeRegular(place, info); err == nil {
+			_, err = f.Write(data)
+		}
+	}
+	return classed(place, err)
+}
+
+// UpdateNotebook changes a notebook behind the browsers' backs: fn gets and answers the form in
+// memory. The file keeps its time of change, and clients go on seeing the hash they know, so that a
+// browser with the notebook open does not take this for somebody else's edit. When fn answers nil or an
+// error nothing is written.
+func (t *Tree) UpdateNotebook(p string, fn func(nb []byte) ([]byte, error)) error {
+	place, err := t.place(p)
+	if err != nil {
+		return err
+	}
+	defer t.locks.hold(place)()
+	data, info, err := t.read(place)
+	if err != nil {
+		return err
+	}
+	nb, err := parseNotebook(data)
+	if err != nil {
+		return err
+	}
+	changed, err := fn(nb.appendCompact(make([]byte, 0, len(data))))
+	if err != nil || changed == nil {
+		return err
+	}
+	if nb, err = parseNotebook(changed); err != nil {
+		return err
+	}
+	before, out := sum(data), diskForm(&nb)
+	// Noted first: a client that looks between the two steps must know the new bytes.
+	t.aliases.rewrote(place, before, sum(out))
+	_, err = t.put(place, out, info.ModTime())
+	return err
+}

@@ -1,0 +1,147 @@
+// Package store keeps the hub's records in SQLite. It knows columns and nothing
+// of what the records mean.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/pressly/goose/v3"
+
+	"cellar/internal/fault"
+	"cellar/migrations"
+)
+
+// Store is a hub.Store on one SQLite file: write-ahead log, foreign keys, one
+// writer.
+type Store struct {
+	read  *sql.DB
+	write *sql.DB
+}
+
+// Open opens or makes the database, copying it before a migration changes it.
+func Open(ctx context.Context, file string) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o711); err != nil {
+		return nil, err
+	}
+	dsn := "file:" + file + "?_journal_mode=WAL&_foreign_keys=on&_busy_timeout=5000&_synchronous=FULL"
+	write, err := sql.Open("sqlite3", dsn+"&_txlock=immediate")
+	if err != nil {
+		return nil, err
+	}
+	write.SetMaxOpenConns(1)
+	s := &Store{write: write}
+	if err := s.migrate(ctx, file); err != nil {
+		write.Close()
+		return nil, err
+	}
+	if s.read, err = sql.Open("sqlite3", dsn+"&_query_only=on"); err != nil {
+		write.Close()
+		return nil, err
+	}
+	s.read.SetMaxOpenConns(4)
+	return s, os.Chmod(file, 0o600)
+}
+
+func (s *Store) migrate(ctx context.Context, file string) error {
+	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, migrations.Files, goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return err
+	}
+	pending, err := p.HasPending(ctx)
+	if err != nil {
+		return fmt.Errorf("database %s: %w", filepath.Base(file), err)
+	}
+	if !pending {
+		return nil
+	}
+	if v, err := p.GetDBVersion(ctx); err == nil && v > 0 {
+		copyName := fmt.Sprintf("%s.before-%d-%s", file, v+1, time.Now().UTC().Format("20060102T150405"))
+		if _, err := s.write.ExecContext(ctx, "VACUUM INTO ?", copyName); err != nil {
+			return fmt.Errorf("copying the database before its migration: %w", err)
+		}
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// Close closes the database.
+func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+
+func (s *Store) exec(ctx context.Context, query string, args ...any) error {
+	res, err := s.write.ExecContext(ctx, query, args...)
+	if err != nil {
+		return classify(err)
+	}
+	if n, err := res.RowsAffected(); err == nil && n == 0 {
+		return errNotThere
+	}
+	return nil
+}
+
+var errNotThere = fault.New(fault.NotFound, "not_found", "There is nothing by that name.")
+
+func classify(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return errNotThere
+	}
+	var se sqlite3.Error
+	if errors.As(err, &se) {
+		switch {
+		case se.ExtendedCode == sqlite3.ErrConstraintUnique || se.ExtendedCode == sqlite3.ErrConstraintPrimaryKey:
+			return fault.Wrap(fault.Conflict, "exists", "There is one by that name already.", err)
+		case se.Code == sqlite3.ErrFull:
+			return fault.Wrap(fault.Exhausted, "disk_full", "The disk of the server is full.", err)
+		}
+	}
+	return err
+}
+
+// row is what sql.Row and sql.Rows share.
+type row interface{ Scan(dest ...any) error }
+
+func one[T any](ctx context.Context, s *Store, scan func(row) (T, error), query string, args ...any) (T, error) {
+	v, err := scan(s.read.QueryRowContext(ctx, query, args...))
+	if err != nil {
+		var none T
+		return none, classify(err)
+	}
+	return v, nil
+}
+
+func all[T any](ctx context.Context, s *Store, scan func(row) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer rows.Close()
+	var out []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func at(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+
+	"cellar/kernel"
+	"cellar/server/hub"
+)
+
+const projectColumns = "id, name, owner, uid_base, created_at"
+
+func scanProject(r row) (p hub.Project, err error) {
+	var created int64
+	err = r.Scan(&p.ID, &p.Name, &p.Owner, &p.UIDBase, &created)
+	p.CreatedAt = at(created)
+	return p, err
+}
+
+// firstUID is where the projects' ranges of user IDs begin: above what
+// distributions hand out to people (/etc/subuid starts at 100000).
+const firstUID = 1 << 28
+
+// AddProject implements hub.Store. The range of user IDs is never given twice.
+func (s *Store) AddProject(ctx context.Context, p hub.Project) (hub.Project, error) {
+	err := s.write.QueryRowContext(ctx, `INSERT INTO projects (`+projectColumns+`)
+		VALUES (?,?,?, (SELECT COALESCE(MAX(uid_base), ? - 65536) + 65536 FROM projects), ?) RETURNING uid_base`,
+		p.ID, p.Name, p.Owner, firstUID, ms(p.CreatedAt)).Scan(&p.UIDBase)
+	if err != nil {
+		return p, classify(err)
+	}
+	return p, nil
+}
+
+// Project implements hub.Store.
+func (s *Store) Project(ctx context.Context, id string) (hub.Project, error) {
+	return one(ctx, s, scanProject, "SELECT "+projectColumns+" FROM projects WHERE id = ?", id)
+}
+
+// Projects implements hub.Store.
+func (s *Store) Projects(ctx context.Context) ([]hub.Project, error) {
+	return all(ctx, s, scanProject, "SELECT "+projectColumns+" FROM projects ORDER BY created_at, id")
+}
+
+// DeleteProject implements hub.Store.
+func (s *Store) DeleteProject(ctx context.Context, id string) error {
+	return s.exec(ctx, "DELETE FROM projects WHERE id = ?", id)
+}
+
+const kernelColumns = "id, project, spec, image, dir, configuration, state, detail, incarnation, container, journal, parts, acked, checkpoint, address, created_at, active_at, since"
+
+// PutKernel implements hub.Store.
+func (s *Store) PutKernel(ctx context.Context, k hub.Kernel) error {
+	return s.exec(ctx, "INSERT INTO kernels ("+kernelColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+		ON CONFLICT (id) DO UPDATE SET configuration=excluded.configuration, state=excluded.state, detail=excluded.detail,
+		incarnation=excluded.incarnation, container=excluded.container, journal=excluded.journal, parts=excluded.parts,
+		acked=excluded.acked, checkpoint=excluded.checkpoint, address=excluded.address, active_at=excluded.active_at,
+		since=excluded.since, image=excluded.image, spec=excluded.spec`,
+		k.ID, k.Project, k.Spec, k.Image, k.Dir, k.Configuration, k.State, k.Detail, k.Incarnation, k.Container, k.Journal,
+		k.Parts, k.Acked, k.Checkpoint, k.Address, ms(k.CreatedAt), ms(k.ActiveAt), ms(k.Since))
+}
+
+// Kernels implements hub.Store.
+func (s *Store) Kernels(ctx context.Context) ([]hub.Kernel, error) {
+	return all(ctx, s, func(r row) (k hub.Kernel, err error) {
+		var created, active, since int64
+		err = r.Scan(&k.ID, &k.Project, &k.Spec, &k.Image, &k.Dir, &k.Configuration, &k.State, &k.Detail, &k.Incarnation, &k.Container,
+			&k.Journal, &k.Parts, &k.Acked, &k.Checkpoint, &k.Address, &created, &active, &since)
+		k.CreatedAt, k.ActiveAt, k.Since = at(created), at(active), at(since)
+		return k, err
+	}, "SELECT "+kernelColumns+" FROM kernels ORDER BY created_at, id")
+}
+
+// DeleteKernel implements hub.Store.
+func (s *Store) DeleteKernel(ctx context.Context, id kernel.ID) error {
+	return s.exec(ctx, "DELETE FROM kernels WHERE id = ?", id)
+}
+
+// PutSession implements hub.Store.
+func (s *Store) PutSession(ctx context.Context, v hub.Session) error {
+	return s.exec(ctx, `INSERT INTO sessions (id, project, path, name, type, kernel, created_at) VALUES (?,?,?,?,?,?,?)
+		ON CONFLICT (id) DO UPDATE SET path=excluded.path, name=excluded.name, type=excluded.type, kernel=excluded.kernel`,
+		v.ID, v.Project, v.Path, v.Name, v.Type, v.Kernel, ms(v.CreatedAt))
+}
+
+// Sessions implements hub.Store; an empty project means all.
+func (s *Store) Sessions(ctx context.Context, project string) ([]hub.Session, error) {
+	return all(ctx, s, func(r row) (v hub.Session, err error) {
+		var created int64
+		err = r.Scan(&v.ID, &v.Project, &v.Path, &v.Name, &v.Type, &v.Kernel, &created)
+		v.CreatedAt = at(created)
+		return v, err
+	}, "SELECT id, project, path, name, type, kernel, created_at FROM sessions WHERE ? IN ('', project) ORDER BY created_at, id", project)
+}
+
+// DeleteSession implements hub.Store.
+func (s *Store) DeleteSession(ctx context.Context, project, id string) error {
+	return s.exec(ctx, "DELETE FROM sessions WHERE project = ? AND id = ?", project, id)
+}

@@ -1,0 +1,123 @@
+// The dialog before a checkpoint is applied: what will be as it was then.
+import { Dialog, ReactWidget } from '@jupyterlab/apputils';
+import { useEffect, useState } from 'react';
+import { ago } from './format';
+import * as hub from './hub';
+
+export interface ApplyChoice {
+  files: boolean;
+}
+
+/** Shows what would change; null when the person decides against it. */
+export async function applyDialog(checkpoint: hub.Checkpoint): Promise<ApplyChoice | null> {
+  const body = new ApplyBody(checkpoint);
+  const dialog = new Dialog<ApplyChoice>({
+    title: `Apply “${checkpoint.name}”?`,
+    body,
+    buttons: [Dialog.cancelButton(), Dialog.okButton({ label: 'Apply' })]
+  });
+  dialog.addClass('cellar-Dialog');
+  const { button, value } = await dialog.launch();
+  return button.accept ? value : null;
+}
+
+class ApplyBody extends ReactWidget implements Dialog.IBodyWidget<ApplyChoice> {
+  constructor(private readonly _checkpoint: hub.Checkpoint) {
+    super();
+    this.addClass('cellar-Apply');
+  }
+
+  getValue(): ApplyChoice {
+    return this._choice;
+  }
+
+  protected render(): JSX.Element {
+    return <Body checkpoint={this._checkpoint} onFiles={files => (this._choice = { files })} />;
+  }
+
+  private _choice: ApplyChoice = { files: false };
+}
+
+interface BodyProps {
+  checkpoint: hub.Checkpoint;
+  onFiles: (files: boolean) => void;
+}
+
+function Body({ checkpoint, onFiles }: BodyProps): JSX.Element {
+  const [changes, setChanges] = useState<hub.Changes | null>(null);
+  const [unknown, setUnknown] = useState(false);
+  const [files, setFiles] = useState(false);
+  useEffect(() => {
+    hub.changesOf(checkpoint.id).then(setChanges, () => setUnknown(true)); // not every hub can tell
+  }, [checkpoint.id]);
+  return (
+    <>
+      <p>
+        The kernel goes back to what it was when this checkpoint was saved ({ago(checkpoint.created_at)}). Variables
+        made or changed since then are lost; save a checkpoint first to keep them.
+      </p>
+      {!changes && !unknown && <p className="cellar-Quiet">Comparing…</p>}
+      {changes && <Variables rows={changes.variables ?? []} />}
+      {changes?.notes?.map(note => <p key={note} className="cellar-Note">{note}</p>)}
+      <label className="cellar-Check">
+        <input
+          type="checkbox"
+          checked={files}
+          onChange={e => {
+            setFiles(e.target.checked);
+            onFiles(e.target.checked);
+          }}
+        />
+        <span>
+          Files and notebook too
+          <small>Otherwise the files stay as they are now.</small>
+        </span>
+      </label>
+      {files && changes && <Files rows={changes.files ?? []} />}
+    </>
+  );
+}
+
+function Variables({ rows }: { rows: NonNullable<hub.Changes['variables']> }): JSX.Element {
+  if (!rows.length) {
+    return <p className="cellar-Quiet">No variable differs.</p>;
+  }
+  return (
+    <table className="cellar-Table">
+      <thead>
+        <tr>
+          <th scope="col">Variable</th>
+          <th scope="col">Now</th>
+          <th scope="col">Then</th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map(r => (
+          <tr key={r.name}>
+            <th scope="row">
+              <code>{r.name}</code>
+            </th>
+            <td>{r.now ?? <em>not there</em>}</td>
+            <td>{r.then ?? <em>not there</em>}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Files({ rows }: { rows: NonNullable<hub.Changes['files']> }): JSX.Element {
+  if (!rows.length) {
+    return <p className="cellar-Quiet">No file differs.</p>;
+  }
+  const named = rows.map(r => (typeof r === 'string' ? { path: r, change: '' } : r));
+  return (
+    <ul className="cellar-Files">
+      {named.map(f => (
+        <li key={f.path}>
+          <code>{f.path}</code> {f.change}
+        </li>
+      ))}
+    </ul>
+  );
+}

@@ -1,0 +1,57 @@
+// The state of a notebook's kernel, in a word, in the notebook's toolbar.
+import { KernelWidget } from './watch';
+import * as hub from './hub';
+
+const WORDS: Record<string, [label: string, explanation: string]> = {
+  starting: ['Starting', 'The kernel is starting.'],
+  running: ['Running', 'The kernel is running.'],
+  idle: ['Idle', 'The kernel waits for work.'],
+  busy: ['Busy', 'The kernel is working.'],
+  switching: ['Switching', 'The kernel moves to another configuration; its variables stay. What you run now waits.'],
+  freezing: ['Freezing', 'The state of the kernel is being saved.'],
+  hibernated: ['Hibernated', 'The state of the kernel is saved and nothing is charged. Run a cell and it continues.'],
+  resuming: ['Resuming', 'The kernel is coming back with its variables.'],
+  dead: ['Dead', 'The kernel has ended. Restart it, or apply a checkpoint.'],
+  none: ['No kernel', 'This notebook has no kernel.']
+};
+
+export class KernelBadge extends KernelWidget {
+  constructor(...args: ConstructorParameters<typeof KernelWidget>) {
+    super(...args);
+    this.addClass('cellar-KernelBadge');
+  }
+
+  protected render(): JSX.Element {
+    const state = this._state();
+    const [label, explanation] = WORDS[state] ?? [state, ''];
+    const kernel = this.kernel;
+    this.node.dataset.state = state;
+    this.node.title = [explanation, kernel?.state_detail].filter(Boolean).join('\n');
+    // Busy and idle alternate with every cell: they are shown, not announced.
+    const announced = WORDS[kernel?.state ?? 'none']?.[1];
+    return (
+      <>
+        <span className="cellar-KernelBadge-dot" aria-hidden="true" />
+        <span className="cellar-KernelBadge-label" aria-hidden="true">
+          {label}
+        </span>
+        <span className="cellar-Unseen" role="status" aria-live="polite">
+          {announced}
+        </span>
+      </>
+    );
+  }
+
+  /** The hub's word, and Jupyter's while the kernel simply runs. */
+  private _state(): string {
+    if (!this.kernelId) {
+      return this.session.isReady ? 'none' : 'starting';
+    }
+    const state: hub.KernelState = this.kernel?.state ?? 'running';
+    if (state !== 'running') {
+      return state;
+    }
+    const jupyter = this.session.session?.kernel?.status;
+    return jupyter === 'idle' || jupyter === 'busy' || jupyter === 'starting' ? jupyter : 'running';
+  }
+}

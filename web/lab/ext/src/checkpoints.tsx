@@ -1,0 +1,260 @@
+// The side panel that lists the checkpoints of the current notebook's kernel.
+import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { deleteIcon, ellipsesIcon, historyIcon, ReactWidget, refreshIcon } from '@jupyterlab/ui-components';
+import { CommandRegistry } from '@lumino/commands';
+import { Message } from '@lumino/messaging';
+import { Menu } from '@lumino/widgets';
+import { applyDialog } from './apply';
+import { ago, bytes } from './format';
+import * as hub from './hub';
+import { IKernels } from './kernels';
+import { track } from './progress';
+import { CurrentKernel } from './watch';
+
+const KINDS: Record<string, string> = {
+  manual: 'Saved',
+  auto: 'Automatic',
+  hibernate: 'Hibernation',
+  hibernation: 'Hibernation',
+  switch: 'Switch'
+};
+
+/** Milliseconds between repaints that only move "2 minutes ago" on. */
+const TICK = 30000;
+
+export class CheckpointPanel extends ReactWidget {
+  constructor(
+    private readonly _current: CurrentKernel,
+    private readonly _kernels: IKernels,
+    private readonly _commands: CommandRegistry
+  ) {
+    super();
+    this.id = 'cellar-checkpoints';
+    this.addClass('cellar-Checkpoints');
+    this.title.icon = historyIcon;
+    this.title.caption = 'Checkpoints';
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', 'Checkpoints');
+    _current.changed.connect(() => void this.refresh());
+    _kernels.changed.connect((_, id) => this._onKernel(id));
+    this._timer = window.setInterval(() => this.isVisible && this.update(), TICK);
+  }
+
+  dispose(): void {
+    window.clearInterval(this._timer);
+    super.dispose();
+  }
+
+  /** Asks the hub again; the answer for a kernel no longer shown is dropped. */
+  async refresh(): Promise<void> {
+    const kernel = this._current.id;
+    if (kernel !== this._shown) {
+      this._items = null;
+      this._shown = kernel;
+    }
+    if (!kernel || !this.isVisible) {
+      this.update();
+      return;
+    }
+    try {
+      const items = await hub.checkpoints(kernel);
+      if (kernel === this._shown) {
+        this._items = items.sort((a, b) => b.created_at.localeCompare(a.created_at));
+        this._failure = '';
+      }
+    } catch (reason) {
+      this._failure = hub.messageOf(reason);
+    }
+    this.update();
+  }
+
+  protected onAfterShow(msg: Message): void {
+    super.onAfterShow(msg);
+    void this.refresh();
+  }
+
+  protected render(): JSX.Element {
+    const kernel = this._kernels.get(this._current.id);
+    const menu = (e: React.MouseEvent) => this._openMenu(e.currentTarget.getBoundingClientRect());
+    return (
+      <>
+        <header className="cellar-Checkpoints-header">
+          <h2>Checkpoints</h2>
+          <button className="jp-mod-minimal cellar-IconButton" title="Refresh" onClick={() => void this.refresh()}>
+            <refreshIcon.react tag="span" />
+          </button>
+          <button
+            className="jp-mod-minimal cellar-IconButton"
+            title="More: hibernate, resume"
+            aria-haspopup="menu"
+            onClick={menu}
+          >
+            <ellipsesIcon.react tag="span" />
+          </button>
+        </header>
+        <div className="cellar-Checkpoints-actions">
+          <button
+            className="jp-mod-styled jp-mod-accept"
+            disabled={!this._shown}
+            onClick={() => void this._commands.execute('cellar:save-checkpoint')}
+          >
+            Save checkpoint
+          </button>
+        </div>
+        {this._failure && (
+          <p className="cellar-Error" role="alert">
+            {this._failure}
+          </p>
+        )}
+        {this._body()}
+        <Explanation state={kernel?.state} />
+      </>
+    );
+  }
+
+  private _body(): JSX.Element {
+    if (!this._shown) {
+      return <p className="cellar-Quiet">Open a notebook to see the checkpoints of its kernel.</p>;
+    }
+    if (!this._items) {
+      return <p className="cellar-Quiet">{this._failure ? '' : 'Loading…'}</p>;
+    }
+    if (!this._items.length) {
+      return <p className="cellar-Quiet">No checkpoints yet. A checkpoint keeps every variable of this kernel.</p>;
+    }
+    return (
+      <ul className="cellar-Checkpoints-list">
+        {this._items.map(c => (
+          <Row key={c.id} checkpoint={c} onApply={() => this._apply(c)} onDelete={() => this._delete(c)} />
+        ))}
+      </ul>
+    );
+  }
+
+  private async _apply(checkpoint: hub.Checkpoint): Promise<void> {
+    const choice = await applyDialog(checkpoint);
+    if (!choice) {
+      return;
+    }
+    const panel = this._current.panel;
+    const applied = await track(
+      `Applying “${checkpoint.name}”`,
+      () => hub.applyCheckpoint(checkpoint.id, choice.files),
+      `“${checkpoint.name}” is applied.`
+    );
+    if (applied && choice.files && panel && !panel.isDisposed) {
+      await panel.context.revert();
+    }
+    await this.refresh();
+  }
+
+  private async _delete(checkpoint: hub.Checkpoint): Promise<void> {
+    const { button } = await showDialog({
+      title: 'Delete checkpoint',
+      body: `“${checkpoint.name}” will be gone for good.`,
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: 'Delete' })]
+    });
+    if (!button.accept) {
+      return;
+    }
+    try {
+      await hub.deleteCheckpoint(checkpoint.id);
+    } catch (reason) {
+      Notification.error(hub.messageOf(reason), { autoClose: false });
+    }
+    await this.refresh();
+  }
+
+  private _openMenu(box: DOMRect): void {
+    const menu = new Menu({ commands: this._commands });
+    for (const command of ['cellar:hibernate', 'cellar:resume', 'cellar:switch']) {
+      menu.addItem({ command });
+    }
+    menu.aboutToClose.connect(() => window.setTimeout(() => menu.dispose()));
+    menu.open(box.left, box.bottom);
+  }
+
+  private _onKernel(id: string): void {
+    if (id !== this._shown || !this.isVisible) {
+      return;
+    }
+    const state = this._kernels.get(id)?.state;
+    if (state !== this._state) {
+      this._state = state;
+      void this.refresh(); // freezing ends in a checkpoint
+    }
+  }
+
+  private _items: hub.Checkpoint[] | null = null;
+  private _failure = '';
+  private _shown: string | undefined;
+  private _state: string | undefined;
+  private _timer: number;
+}
+
+interface RowProps {
+  checkpoint: hub.Checkpoint;
+  onApply: () => void;
+  onDelete: () => void;
+}
+
+function Row({ checkpoint: c, onApply, onDelete }: RowProps): JSX.Element {
+  const when = new Date(c.created_at).toLocaleString();
+  return (
+    <li className="cellar-Checkpoint" data-checkpoint={c.id}>
+      <div className="cellar-Checkpoint-name" title={c.note || c.name}>
+        {c.name || 'Unnamed'}
+      </div>
+      <div className="cellar-Checkpoint-facts">
+        <span className="cellar-Tag" data-kind={c.kind}>
+          {KINDS[c.kind] ?? c.kind}
+        </span>
+        <time dateTime={c.created_at} title={when}>
+          {ago(c.created_at)}
+        </time>
+        <span title={`${bytes(c.size)} in all`}>+{bytes(c.added_bytes)}</span>
+      </div>
+      <div className="cellar-Checkpoint-buttons">
+        <button className="jp-mod-styled" onClick={onApply} aria-label={`Apply ${c.name}`}>
+          Apply
+        </button>
+        {!c.pinned && (
+          <button
+            className="jp-mod-minimal cellar-IconButton"
+            title="Delete"
+            aria-label={`Delete ${c.name}`}
+            onClick={onDelete}
+          >
+            <deleteIcon.react tag="span" />
+          </button>
+        )}
+      </div>
+    </li>
+  );
+}
+
+const Explanation = ({ state }: { state: hub.KernelState | undefined }) => (
+  <details className="cellar-Explanation" open={state === 'hibernated' || undefined}>
+    <summary>{state === 'hibernated' ? 'This kernel is hibernated' : 'What hibernation does'}</summary>
+    <p>
+      A kernel that has been idle for a while hibernates: a checkpoint is saved and its machine is released, so nothing
+      is charged. Run any cell and it continues with every variable where it was.
+    </p>
+  </details>
+);
+
+/** Asks for a name and saves; resolves when the checkpoint is there. */
+export async function saveCheckpoint(kernel: string): Promise<void> {
+  const { button, value } = await InputDialog.getText({
+    title: 'Save checkpoint',
+    label: 'Name',
+    placeholder: 'for example: after cleaning the data',
+    okLabel: 'Save',
+    required: true
+  });
+  const name = value?.trim();
+  if (!button.accept || !name) {
+    return;
+  }
+  await track(`Saving “${name}”`, () => hub.saveCheckpoint(kernel, name), `“${name}” is saved.`);
+}

@@ -1,0 +1,37 @@
+// Figures and times in words.
+
+/** Binary units: what operators configure and what control groups count. */
+export function bytes(n: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let i = 0;
+  while (n >= 1024 && i < units.length - 1) {
+    n /= 1024;
+    i++;
+  }
+  const digits = n >= 10 || Number.isInteger(n) ? 0 : 1;
+  return `${n.toFixed(digits)} ${units[i]}`;
+}
+
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+
+export function ago(time: string, now = Date.now()): string {
+  const seconds = (new Date(time).getTime() - now) / 1000;
+  const steps: [Intl.RelativeTimeFormatUnit, number][] = [
+    ['day', 86400],
+    ['hour', 3600],
+    ['minute', 60]
+  ];
+  const [unit, size] = steps.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
+  return Math.abs(seconds) < 10 ? 'just now' : relative.format(Math.round(seconds / size), unit);
+}
+
+export const plural = (n: number, noun: string) => `${n} ${noun}${n === 1 ? '' : 's'}`;
+
+/** "2 CPUs, 8 GiB" or "8 CPUs, 64 GiB, 1 GPU". */
+export function sizeOf(c: { cpus: number; memory: number; gpus: number }): string {
+  const parts = [plural(c.cpus, 'CPU'), bytes(c.memory)];
+  if (c.gpus) {
+    parts.push(plural(c.gpus, 'GPU'));
+  }
+  return parts.join(', ');
+}

@@ -1,0 +1,218 @@
+// The hub's REST API as this page uses it: requests, problems, long operations.
+import { PageConfig, URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+/** How often a long operation is asked for its progress, in milliseconds. */
+const POLL = 150;
+
+/** Path of the hub's API, for example "/api/v1/". */
+const api = PageConfig.getOption('cellarApi') || '/api/v1/';
+export const project = PageConfig.getOption('cellarProject');
+export const home = PageConfig.getOption('cellarHome') || '/';
+
+// The API lies outside the project's base URL, where makeRequest would refuse to go.
+const settings = ServerConnection.makeSettings({
+  baseUrl: URLExt.join(new URL(PageConfig.getBaseUrl(), window.location.href).origin, api)
+});
+
+export interface Configuration {
+  name: string;
+  cpus: number;
+  /** bytes */
+  memory: number;
+  gpus: number;
+  units_per_second: number;
+  available: boolean;
+  free_text?: string;
+}
+
+export type KernelState =
+  | 'starting'
+  | 'running'
+  | 'switching'
+  | 'freezing'
+  | 'hibernated'
+  | 'resuming'
+  | 'dead';
+
+export interface Kernel {
+  id: string;
+  state: KernelState;
+  configuration: string;
+  machine: string;
+  cpu_percent: number;
+  memory_bytes: number;
+  memory_limit: number;
+  since: string;
+  state_detail: string;
+}
+
+export interface Checkpoint {
+  id: string;
+  name: string;
+  kernel: string;
+  kind: string;
+  created_at: string;
+  size: number;
+  added_bytes: number;
+  notebook: string;
+  note: string;
+  pinned: boolean;
+}
+
+export interface Changes {
+  variables?: { name: string; now: string | null; then: string | null }[];
+  files?: (string | { path: string; change?: string })[];
+  notes?: string[];
+}
+
+export interface Run {
+  cell_id: string;
+  msg_id: string;
+  kernel: string;
+  state: 'queued' | 'running' | 'done' | 'error' | 'aborted';
+  execution_count: number | null;
+  started_at: string | null;
+  ended_at: string | null;
+  /** nbformat outputs so far; one that can be updated later keeps its `transient.display_id` */
+  outputs: any[];
+  /** the last kernel message that `outputs` includes */
+  last_msg_id?: string;
+}
+
+export interface Field {
+  name: string;
+  type: string;
+  example?: unknown;
+}
+
+export interface Description {
+  inputs: Field[];
+  outputs: Field[];
+  warnings: string[];
+}
+
+export interface PublishedNode {
+  id: string;
+  url: string;
+  key: string;
+}
+
+export interface Operation<T> {
+  id: string;
+  done: boolean;
+  /** 0 to 1 */
+  progress: number;
+  message: string;
+  error: ProblemBody | null;
+  response: T;
+}
+
+interface ProblemBody {
+  code?: string;
+  title?: string;
+  detail?: string;
+  status?: number;
+}
+
+/** What the hub says when it refuses; the message is meant for people. */
+export class Problem extends Error {
+  readonly code: string;
+  readonly status: number;
+
+  constructor(body: ProblemBody, status = 0) {
+    super(body.detail || body.title || `The server answered ${status}.`);
+    this.code = body.code ?? '';
+    this.status = body.status ?? status;
+  }
+}
+
+export const messageOf = (reason: unknown): string =>
+  reason instanceof Error ? reason.message : String(reason);
+
+/** The address of a path below the API, with the page's token where it has one: EventSource cannot send headers. */
+export function streamAddress(path: string): string {
+  const url = URLExt.join(settings.baseUrl, path);
+  return settings.token ? `${url}?token=${encodeURIComponent(settings.token)}` : url;
+}
+
+async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const init: RequestInit = { method };
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+  }
+  const response = await ServerConnection.makeRequest(settings.baseUrl + path, init, settings);
+  const text = await response.text();
+  if (!response.ok) {
+    throw new Problem(parseProblem(text), response.status);
+  }
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+function parseProblem(text: string): ProblemBody {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+const list = async <T>(path: string): Promise<T[]> => (await request<{ items?: T[] }>('GET', path)).items ?? [];
+
+const pause = (ms: number) => new Promise(done => setTimeout(done, ms));
+
+/** Waits for the end of an operation; fails with its problem. */
+export async function follow<T>(
+  operation: Operation<T>,
+  onProgress: (operation: Operation<T>) => void = () => undefined
+): Promise<T> {
+  let current = operation;
+  for (;;) {
+    onProgress(current);
+    if (current.done) {
+      break;
+    }
+    await pause(POLL);
+    current = await request<Operation<T>>('GET', `operations/${current.id}`);
+  }
+  if (current.error) {
+    throw new Problem(current.error);
+  }
+  return current.response;
+}
+
+export const cancel = (operation: string) => request<void>('DELETE', `operations/${operation}`);
+
+const inProject = (path: string) => `projects/${encodeURIComponent(project)}/${path}`;
+const ofKernel = (kernel: string, verb: string) => inProject(`kernels/${encodeURIComponent(kernel)}/${verb}`);
+const ofCheckpoint = (id: string, verb = '') => inProject(`checkpoints/${encodeURIComponent(id)}${verb}`);
+const query = (values: Record<string, string>) => `?${new URLSearchParams(values)}`;
+
+export const configurations = () => list<Configuration>('configurations');
+export const kernels = () => list<Kernel>(inProject('kernels'));
+export const events = () => streamAddress(inProject('events'));
+
+export const switchKernel = (kernel: string, configuration: string, move: boolean) =>
+  request<Operation<Kernel>>('POST', ofKernel(kernel, 'switch'), { configuration, move });
+export const hibernate = (kernel: string) => request<Operation<Kernel>>('POST', ofKernel(kernel, 'hibernate'), {});
+export const resume = (kernel: string) => request<Operation<Kernel>>('POST', ofKernel(kernel, 'resume'), {});
+
+export const checkpoints = (kernel: string) => list<Checkpoint>(inProject('checkpoints') + query({ kernel }));
+export const saveCheckpoint = (kernel: string, name: string) =>
+  request<Operation<Checkpoint>>('POST', inProject('checkpoints'), { kernel, name });
+export const changesOf = (checkpoint: string) => request<Changes>('GET', ofCheckpoint(checkpoint, '/changes'));
+export const applyCheckpoint = (checkpoint: string, files: boolean) =>
+  request<Operation<unknown>>('POST', ofCheckpoint(checkpoint, '/apply'), { files });
+export const deleteCheckpoint = (checkpoint: string) => request<void>('DELETE', ofCheckpoint(checkpoint));
+
+export const runs = (notebook: string) => list<Run>(inProject('runs') + query({ path: notebook }));
+
+export interface CellSource {
+  notebook: string;
+  cell: string;
+  kernel: string;
+}
+
+export const describe = (source: CellSource) => request<Description>('POST', inProject('nodes/describe'), source);
+export const publish = (name: string, source: CellSource, inputs: Field[], outputs: Field[]) =>
+  request<Operation<PublishedNode>>('POST', inProject('nodes'), { name, source, inputs, outputs });

@@ -1,0 +1,209 @@
+// Cellar in JupyterLab: what each part needs and where it is put.
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
+import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
+import { IStatusBar } from '@jupyterlab/statusbar';
+import { ITranslator } from '@jupyterlab/translation';
+import { launchIcon } from '@jupyterlab/ui-components';
+import { KernelBadge } from './badge';
+import { CheckpointPanel, saveCheckpoint } from './checkpoints';
+import { ConfigurationButton } from './configuration';
+import { HomeLink } from './home';
+import * as hub from './hub';
+import { IKernels, Kernels } from './kernels';
+import { track } from './progress';
+import { publishCell } from './publish';
+import { watchRuns } from './runs';
+import { KernelUse } from './status';
+import { CurrentKernel } from './watch';
+import { rename } from './wording';
+
+const kernels: JupyterFrontEndPlugin<IKernels> = {
+  id: '@cellar/lab:kernels',
+  description: "The hub's view of the project's kernels.",
+  provides: IKernels,
+  activate: () => {
+    const service = new Kernels();
+    if (hub.project) {
+      service.open();
+    }
+    return service;
+  }
+};
+
+/** The notebook toolbar's own items; their places are in the schema of `@cellar/lab:plugin`. */
+const toolbar: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:toolbar',
+  description: 'The configuration button and the kernel badge of a notebook.',
+  autoStart: true,
+  requires: [INotebookTracker, IToolbarWidgetRegistry, IKernels],
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker, registry: IToolbarWidgetRegistry, kernels: IKernels) => {
+    const buttons = new WeakMap<NotebookPanel, ConfigurationButton>();
+    registry.addFactory<NotebookPanel>('Notebook', 'cellar-configuration', panel => {
+      const button = new ConfigurationButton(panel.sessionContext, kernels);
+      buttons.set(panel, button);
+      return button;
+    });
+    registry.addFactory<NotebookPanel>(
+      'Notebook',
+      'cellar-kernel',
+      panel => new KernelBadge(panel.sessionContext, kernels)
+    );
+    app.commands.addCommand('cellar:switch', {
+      label: 'Switch Configuration…',
+      caption: 'Give the kernel another configuration; its variables stay',
+      isEnabled: () => !!tracker.currentWidget?.sessionContext.session?.kernel,
+      execute: async ({ configuration, move }) => {
+        const button = tracker.currentWidget && buttons.get(tracker.currentWidget);
+        if (configuration) {
+          await button?.switchTo(String(configuration), !!move);
+        } else {
+          button?.toggle();
+        }
+      }
+    });
+  }
+};
+
+const checkpoints: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:checkpoints',
+  description: 'The panel of checkpoints, and hibernation.',
+  autoStart: true,
+  requires: [INotebookTracker, IKernels],
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => {
+    const current = new CurrentKernel(tracker);
+    const panel = new CheckpointPanel(current, kernels, app.commands);
+    app.shell.add(panel, 'left', { rank: 350 });
+    const state = () => kernels.get(current.id)?.state;
+    app.commands.addCommand('cellar:save-checkpoint', {
+      label: 'Save Checkpoint…',
+      caption: 'Keep the state of the kernel, to come back to it',
+      isEnabled: () => !!current.id,
+      execute: async () => {
+        if (current.id) {
+          await saveCheckpoint(current.id);
+          await panel.refresh();
+        }
+      }
+    });
+    app.commands.addCommand('cellar:show-checkpoints', {
+      label: 'Show Checkpoints',
+      execute: () => app.shell.activateById(panel.id)
+    });
+    app.commands.addCommand('cellar:hibernate', {
+      label: 'Hibernate Now',
+      caption: 'Save the state of the kernel and release its machine',
+      isEnabled: () => state() === 'running',
+      execute: async () => {
+        const id = current.id;
+        if (id) {
+          await track('Hibernating', () => hub.hibernate(id), 'Hibernated. Run a cell and it continues.');
+        }
+      }
+    });
+    app.commands.addCommand('cellar:resume', {
+      label: 'Resume',
+      caption: 'Bring the kernel back with its variables',
+      isEnabled: () => state() === 'hibernated',
+      execute: async () => {
+        const id = current.id;
+        if (id) {
+          await track('Resuming', () => hub.resume(id), 'The kernel is back with its variables.');
+        }
+      }
+    });
+    kernels.changed.connect((_, id) => {
+      if (id === current.id) {
+        app.commands.notifyCommandChanged('cellar:hibernate');
+        app.commands.notifyCommandChanged('cellar:resume');
+      }
+    });
+  }
+};
+
+const publish: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:publish',
+  description: 'Publishes a cell as a node.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker) => {
+    app.commands.addCommand('cellar:publish', {
+      label: 'Publish Cell…',
+      caption: 'Publish this cell as an API',
+      icon: args => (args.toolbar ? launchIcon : undefined),
+      isEnabled: () => tracker.activeCell?.model.type === 'code',
+      execute: async () => {
+        const panel = tracker.currentWidget;
+        const cell = tracker.activeCell?.model;
+        if (panel && cell) {
+          await publishCell(panel, cell);
+        }
+      }
+    });
+    tracker.activeCellChanged.connect(() => app.commands.notifyCommandChanged('cellar:publish'));
+  }
+};
+
+const runs: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:runs',
+  description: 'Shows what the server ran, or still runs, for a notebook that was closed.',
+  autoStart: true,
+  requires: [INotebookTracker, IKernels],
+  activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => {
+    if (hub.project) {
+      watchRuns(tracker, kernels);
+    }
+  }
+};
+
+const wording: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:wording',
+  description: "Calls Jupyter's copies of files file checkpoints.",
+  autoStart: true,
+  requires: [ITranslator],
+  activate: (_: JupyterFrontEnd, translator: ITranslator) => rename(translator)
+};
+
+const status: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:status',
+  description: "Shows what the current notebook's kernel uses.",
+  autoStart: true,
+  requires: [INotebookTracker, IKernels, IStatusBar],
+  activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels, bar: IStatusBar) => {
+    const item = new KernelUse(new CurrentKernel(tracker), kernels);
+    bar.registerStatusItem(status.id, {
+      item,
+      align: 'left',
+      rank: 2,
+      isActive: () => item.active,
+      activeStateChanged: item.activeChanged
+    });
+  }
+};
+
+const home: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:home',
+  description: "A link back to the hub's own pages.",
+  autoStart: true,
+  activate: (app: JupyterFrontEnd) => {
+    app.shell.add(new HomeLink(), 'top', { rank: 0 });
+    app.commands.addCommand('cellar:home', {
+      label: 'All Projects',
+      execute: () => window.location.assign(hub.home)
+    });
+  }
+};
+
+/** Carries the schema that places the rest in menus and toolbars, and fills the palette. */
+const plugin: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:plugin',
+  description: 'Configurations, checkpoints, hibernation and publishing.',
+  autoStart: true,
+  optional: [ICommandPalette],
+  activate: (_: JupyterFrontEnd, palette: ICommandPalette | null) => {
+    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'hibernate', 'resume', 'publish', 'home'];
+    commands.forEach(name => palette?.addItem({ command: `cellar:${name}`, category: 'Cellar' }));
+  }
+};
+
+export default [kernels, toolbar, checkpoints, publish, runs, wording, status, home, plugin];

@@ -1,0 +1,61 @@
+// What the hub says about the project's kernels, kept current by one event stream per page.
+import { Token } from '@lumino/coreutils';
+import { ISignal, Signal } from '@lumino/signaling';
+import * as hub from './hub';
+
+/** Milliseconds between polls while the event stream is down. */
+const POLL = 3000;
+/** Milliseconds before a stream that was closed for good is opened again. */
+const RECONNECT = 5000;
+
+export interface IKernels {
+  get(id: string | undefined): hub.Kernel | undefined;
+  /** Emitted with the ID of a kernel that changed. */
+  readonly changed: ISignal<IKernels, string>;
+  readonly runChanged: ISignal<IKernels, hub.Run>;
+}
+
+export const IKernels = new Token<IKernels>('@cellar/lab:IKernels', "The hub's view of the project's kernels.");
+
+export class Kernels implements IKernels {
+  readonly changed = new Signal<this, string>(this);
+  readonly runChanged = new Signal<this, hub.Run>(this);
+
+  get(id: string | undefined): hub.Kernel | undefined {
+    return id === undefined ? undefined : this._known.get(id);
+  }
+
+  open(): void {
+    const stream = new EventSource(hub.events(), { withCredentials: true });
+    stream.addEventListener('kernel', e => this._put(JSON.parse((e as MessageEvent).data)));
+    stream.addEventListener('run', e => this.runChanged.emit(JSON.parse((e as MessageEvent).data)));
+    stream.onopen = () => {
+      window.clearInterval(this._timer);
+      this._timer = undefined;
+      void this._refresh(); // whatever changed while nobody listened
+    };
+    stream.onerror = () => {
+      this._timer ??= window.setInterval(() => void this._refresh(), POLL);
+      if (stream.readyState === EventSource.CLOSED) {
+        window.setTimeout(() => this.open(), RECONNECT);
+      }
+    };
+    window.addEventListener('pagehide', () => stream.close(), { once: true });
+  }
+
+  private async _refresh(): Promise<void> {
+    try {
+      (await hub.kernels()).forEach(k => this._put(k));
+    } catch (reason) {
+      console.warn('Cellar: the kernels could not be listed:', hub.messageOf(reason));
+    }
+  }
+
+  private _put(kernel: hub.Kernel): void {
+    this._known.set(kernel.id, kernel);
+    this.changed.emit(kernel.id);
+  }
+
+  private _known = new Map<string, hub.Kernel>();
+  private _timer: number | undefined;
+}

@@ -1,0 +1,242 @@
+// Cells that the server runs for this notebook go on showing their outputs in a page that did not start them.
+import { ICellModel, ICodeCellModel } from '@jupyterlab/cells';
+import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { Kernel, KernelMessage } from '@jupyterlab/services';
+import { ISignal } from '@lumino/signaling';
+import * as hub from './hub';
+import { IKernels } from './kernels';
+
+const UNDER_WAY = new Set<hub.Run['state']>(['queued', 'running']);
+/** Milliseconds in which outputs may still arrive by the kernel's socket after the hub said that a run has ended. */
+const GRACE = 2000;
+
+export function watchRuns(tracker: INotebookTracker, kernels: IKernels): void {
+  tracker.widgetAdded.connect((_, panel) => {
+    void follow(panel, kernels);
+  });
+}
+
+async function follow(panel: NotebookPanel, kernels: IKernels): Promise<void> {
+  await Promise.all([panel.context.ready, panel.sessionContext.ready, panel.revealed]);
+  const kernel = panel.sessionContext.session?.kernel;
+  if (!kernel || panel.isDisposed) {
+    return;
+  }
+  const heard = new Heard(kernel); // before asking: what is said meanwhile must not be lost
+  try {
+    const runs = await hub.runs(panel.context.path);
+    if (!panel.isDisposed) {
+      runs.forEach(run => take(run, panel, kernel, kernels, heard));
+    }
+  } catch (reason) {
+    console.warn('Cellar: the runs of this notebook are not known:', hub.messageOf(reason));
+  } finally {
+    heard.dispose();
+  }
+}
+
+function take(
+  run: hub.Run,
+  panel: NotebookPanel,
+  kernel: Kernel.IKernelConnection,
+  kernels: IKernels,
+  heard: Heard
+): void {
+  const cell = codeCell(panel, run.cell_id);
+  if (!cell) {
+    return;
+  }
+  if (UNDER_WAY.has(run.state)) {
+    if (run.kernel && run.kernel !== kernel.id) {
+      return;
+    }
+    new FollowedRun(run, cell, panel, kernel, kernels).replay(heard.after(run));
+  } else if (isNewer(run, panel)) {
+    new Outputs(cell).replace(run.outputs);
+    cell.executionCount = run.execution_count;
+    cell.executionState = 'idle';
+  }
+}
+
+/** A run that ended after the file was last written: its outputs are nowhere else. */
+function isNewer(run: hub.Run, panel: NotebookPanel): boolean {
+  const saved = panel.context.contentsModel?.last_modified;
+  return run.state !== 'aborted' && !!run.ended_at && !!saved && Date.parse(run.ended_at) > Date.parse(saved);
+}
+
+function codeCell(panel: NotebookPanel, id: string): ICodeCellModel | undefined {
+  const cells = panel.content.model?.cells;
+  for (let i = 0; i < (cells?.length ?? 0); i++) {
+    const cell: ICellModel = cells!.get(i);
+    if (cell.id === id && cell.type === 'code') {
+      return cell as ICodeCellModel;
+    }
+  }
+  return undefined;
+}
+
+/** What the kernel said since the page began to listen. */
+class Heard {
+  constructor(private readonly _kernel: Kernel.IKernelConnection) {
+    _kernel.iopubMessage.connect(this._onMessage, this);
+  }
+
+  /** The messages of a run that its outputs do not include yet. */
+  after(run: hub.Run): KernelMessage.IIOPubMessage[] {
+    const mine = this._messages.filter(m => isOf(m, run.msg_id));
+    const included = mine.findIndex(m => m.header.msg_id === run.last_msg_id);
+    return mine.slice(included + 1);
+  }
+
+  dispose(): void {
+    this._kernel.iopubMessage.disconnect(this._onMessage, this);
+  }
+
+  private _onMessage(_: unknown, message: KernelMessage.IIOPubMessage): void {
+    this._messages.push(message);
+  }
+
+  private _messages: KernelMessage.IIOPubMessage[] = [];
+}
+
+const isOf = (message: KernelMessage.IMessage, id: string) =>
+  (message.parent_header as { msg_id?: string } | undefined)?.msg_id === id;
+
+/** A cell's outputs, and which of them a later message may update. */
+class Outputs {
+  constructor(private readonly _cell: ICodeCellModel) {}
+
+  replace(outputs: any[]): void {
+    this._cell.trusted = true; // as for any cell that was just run: else widgets and scripts stay hidden
+    this._cell.outputs.clear();
+    this._displays.clear();
+    outputs.forEach(output => this.add(output));
+  }
+
+  add({ transient, ...output }: any): void {
+    const model = this._cell.outputs;
+    model.add(output);
+    const display = transient?.display_id;
+    if (display && output.output_type === 'display_data') {
+      this._displays.set(display, [...(this._displays.get(display) ?? []), model.length - 1]);
+    }
+  }
+
+  update({ transient, ...output }: any): void {
+    for (const index of this._displays.get(transient?.display_id) ?? []) {
+      if (index < this._cell.outputs.length) {
+        this._cell.outputs.set(index, output);
+      }
+    }
+  }
+
+  clear(wait: boolean): void {
+    this._cell.outputs.clear(wait);
+    this._displays.clear();
+  }
+
+  private _displays = new Map<string, number[]>();
+}
+
+/** One run that began without this page: from the outputs the hub had to the kernel's last word. */
+class FollowedRun {
+  constructor(
+    private readonly _run: hub.Run,
+    private readonly _cell: ICodeCellModel,
+    private readonly _panel: NotebookPanel,
+    private readonly _kernel: Kernel.IKernelConnection,
+    private readonly _kernels: IKernels
+  ) {
+    this._outputs = new Outputs(_cell);
+    this._outputs.replace(_run.outputs);
+    _cell.executionCount = null;
+    _cell.executionState = 'running';
+    _kernel.iopubMessage.connect(this._onIOPub, this);
+    _kernel.anyMessage.connect(this._onAny, this);
+    _kernel.disposed.connect(this._stop, this);
+    _kernels.runChanged.connect(this._onRun, this);
+    _panel.disposed.connect(this._stop, this);
+    NotebookActions.executionScheduled.connect(this._onScheduled, this);
+  }
+
+  replay(messages: KernelMessage.IIOPubMessage[]): void {
+    messages.forEach(m => this._onIOPub(this._kernel, m));
+  }
+
+  private _onIOPub(_: unknown, message: KernelMessage.IIOPubMessage): void {
+    if (!isOf(message, this._run.msg_id)) {
+      return;
+    }
+    const type = message.header.msg_type;
+    const content = message.content as any;
+    switch (type) {
+      case 'stream':
+      case 'display_data':
+      case 'execute_result':
+      case 'error':
+        this._outputs.add({ ...content, output_type: type });
+        break;
+      case 'update_display_data':
+        this._outputs.update({ ...content, output_type: 'display_data' });
+        break;
+      case 'clear_output':
+        this._outputs.clear(!!content.wait);
+        break;
+      case 'execute_input':
+        this._count = content.execution_count;
+        break;
+      case 'status':
+        if (content.execution_state === 'idle') {
+          this._end();
+        }
+        break;
+      default:
+        break;
+    }
+  }
+
+  private _onAny(_: unknown, { msg, direction }: Kernel.IAnyMessageArgs): void {
+    if (direction === 'recv' && msg.header.msg_type === 'execute_reply' && isOf(msg, this._run.msg_id)) {
+      this._count = (msg.content as { execution_count?: number }).execution_count ?? null;
+    }
+  }
+
+  /** The hub saw the end; the kernel's own last word may be lost, as when it died. */
+  private _onRun(_: IKernels, run: hub.Run): void {
+    if (run.msg_id !== this._run.msg_id || UNDER_WAY.has(run.state)) {
+      return;
+    }
+    this._count ??= run.execution_count;
+    window.setTimeout(() => this._end(), GRACE);
+  }
+
+  /** Run again from here: the page's own executor has the cell now. */
+  private _onScheduled(_: unknown, { cell }: { cell: { model: ICellModel } }): void {
+    if (cell.model === this._cell) {
+      this._stop();
+    }
+  }
+
+  private _end(): void {
+    if (this._stopped) {
+      return;
+    }
+    this._stop();
+    this._cell.executionState = 'idle';
+    this._cell.executionCount = this._count ?? this._run.execution_count;
+  }
+
+  private _stop(): void {
+    this._stopped = true;
+    this._kernel.iopubMessage.disconnect(this._onIOPub, this);
+    this._kernel.anyMessage.disconnect(this._onAny, this);
+    this._kernel.disposed.disconnect(this._stop, this);
+    this._kernels.runChanged.disconnect(this._onRun, this);
+    this._panel.disposed.disconnect(this._stop, this);
+    (NotebookActions.executionScheduled as ISignal<any, any>).disconnect(this._onScheduled, this);
+  }
+
+  private _outputs: Outputs;
+  private _count: number | null = null;
+  private _stopped = false;
+}
