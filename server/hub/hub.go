@@ -1,1 +1,173 @@
+// Package hub holds the records and the rules: who owns what, and what may
+// follow what. One file per noun, one per deed that crosses nouns. It knows no
+// HTTP and no SQL.
 package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+)
+
+// Notebooks writes outputs into notebooks on disk.
+type Notebooks interface {
+	// Update rewrites a notebook (in memory form) without its readers being
+	// told that the file changed. A missing file is fault.NotFound.
+	Update(ctx context.Context, p Project, path string, fn func(nb []byte) ([]byte, error)) error
+	// Read returns a notebook in memory form.
+	Read(ctx context.Context, p Project, path string) ([]byte, error)
+}
+
+// KernelSpec is a kernel that an image offers.
+type KernelSpec struct {
+	Name, DisplayName, Language, InterruptMode string
+	Image                                      string
+	Argv                                       []string
+	Env                                        map[string]string
+	Metadata                                   map[string]any
+	Resources                                  map[string][]byte
+}
+
+// Config is what the operator decides.
+type Config struct {
+	Data           string // the data folder
+	Parts          string // version of keeper and support files: Data/parts/<Parts>
+	Configurations []Configuration
+	Default        string        // name of the configuration of new kernels
+	IdleAfter      time.Duration // a kernel idle that long hibernates; 0: never
+	NodeIdleAfter  time.Duration // an instance idle that long is removed
+	Bridge         Bridge        // network of the kernels; zero: loopback only
+	JournalQuota   int64
+	DefaultSpec    string
+	ProcViews      string // folder of an lxcfs; empty: none
+}
+
+// Bridge is the kernels' network on this machine.
+type Bridge struct {
+	Name   string
+	Prefix [2]byte // first two bytes of the addresses, a /16
+}
+
+// Hub is the server's state: the records, and what lives.
+type Hub struct {
+	Config
+	Store      Store
+	Runtime    kernel.Runtime
+	Notebooks  Notebooks
+	Log        *slog.Logger
+	Operations *Operations
+
+	specs  map[string]KernelSpec
+	events events
+
+	mu      sync.Mutex
+	live    map[kernel.ID]*Live
+	session sync.Mutex // one session is opened at a time: four clients, one kernel
+
+	nodes instances
+
+	ctx  context.Context // of everything that outlives a request
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+// Open takes up the records and brings what lives in line with them.
+func Open(ctx context.Context, h *Hub, specs []KernelSpec) (*Hub, error) {
+	h.ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
+	h.live = map[kernel.ID]*Live{}
+	h.specs = map[string]KernelSpec{}
+	for _, s := range specs {
+		if _, ok := h.specs[s.Name]; !ok {
+			h.specs[s.Name] = s
+		}
+	}
+	h.Operations = &Operations{list: map[string]*Operation{}, log: h.Log}
+	h.nodes.h = h
+	h.nodes.pools = map[string]*pool{}
+	for _, dir := range []string{"projects", "kernels", "vault", "nodes"} {
+		if err := os.MkdirAll(filepath.Join(h.Data, dir), 0o711); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.reconcile(ctx); err != nil {
+		return nil, fmt.Errorf("looking at what is left from before: %w", err)
+	}
+	h.wg.Go(h.watch)
+	return h, nil
+}
+
+// Close stops looking after kernels; the kernels themselves go on.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	list := make([]*Live, 0, len(h.live))
+	for _, l := range h.live {
+		list = append(list, l)
+	}
+	h.mu.Unlock()
+	for _, l := range list {
+		l.shutClients()
+	}
+	h.Operations.wg.Wait() // a switch under way is finished, not cut
+	h.nodes.close()
+	h.stop()
+	for _, l := range list {
+		l.unlink()
+	}
+	h.wg.Wait()
+}
+
+// Specs are the kernels that can be started.
+func (h *Hub) Specs() map[string]KernelSpec { return h.specs }
+
+// Follow gives the events of a project; call the function when done.
+func (h *Hub) Follow(project string) (<-chan Event, func()) { return h.events.follow(project) }
+
+// newID gives a random name of 16 lower-case letters and digits (80 bits).
+func newID() string {
+	b := make([]byte, 10)
+	rand.Read(b)
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b))
+}
+
+// Secret gives a random token of 32 letters and digits (160 bits).
+func Secret() string {
+	b := make([]byte, 20)
+	rand.Read(b)
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b))
+}
+
+var errGone = fault.New(fault.NotFound, "kernel_not_found", "There is no kernel by that ID in this project.")
+
+// Live finds a kernel of a project.
+func (h *Hub) Live(project string, id kernel.ID) (*Live, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l := h.live[id]; l != nil && l.Project() == project {
+		return l, nil
+	}
+	return nil, errGone
+}
+
+// LiveOf lists the kernels of a project; an empty project means all.
+func (h *Hub) LiveOf(project string) []*Live {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []*Live
+	for _, l := range h.live {
+		if project == "" || l.Project() == project {
+			out = append(out, l)
+		}
+	}
+	sortLive(out)
+	return out
+}

@@ -49,21 +49,32 @@ function bundledPackages(stats) {
   return [...dirs];
 }
 
+/** The licence text a package ships, else its licence's usual text with the authors' name in it. */
+function licenseText(dir, { name, author, license }) {
+  const own = fs
+    .readdirSync(dir, { withFileTypes: true })
+    .filter(e => e.isFile() && /^(licen[cs]e|copying|notice)/i.test(e.name))
+    .map(e => fs.readFileSync(path.join(dir, e.name), 'utf8'))
+    .sort();
+  if (own.length) return own.join('\n');
+  const usual = path.join(__dirname, 'licenses', `${license}.txt`);
+  if (!fs.existsSync(usual)) throw new Error(`${name} ships no licence text, and licenses/${license}.txt is not there`);
+  const holder = (author?.name ?? author ?? `the authors of ${name}`).replace(/\s*<.*/, '');
+  return fs.readFileSync(usual, 'utf8').replace('<holder>', holder);
+}
+
 /** Third-party licences in the form JupyterLab's own licence viewer reads. */
 function licenses(stats) {
   const known = new Map();
   for (const dir of bundledPackages(stats)) {
-    const { name, version, license } = JSON.parse(fs.readFileSync(path.join(dir, 'package.json')));
-    const files = fs.readdirSync(dir).filter(f => /^(licen[cs]e|copying|notice)/i.test(f)).sort();
-    const text = files
-      .filter(f => fs.statSync(path.join(dir, f)).isFile())
-      .map(f => fs.readFileSync(path.join(dir, f), 'utf8'))
-      .join('\n');
-    known.set(`${name}@${version}`, {
-      name,
-      versionInfo: version,
-      licenseId: license?.type ?? license ?? '',
-      extractedText: text
+    const p = JSON.parse(fs.readFileSync(path.join(dir, 'package.json')));
+    if (!p.name || !p.version) continue; // a folder inside a package, marked as a module
+    const license = p.license?.type ?? p.license ?? p.licenses?.map(l => l.type).join(' OR ') ?? '';
+    known.set(`${p.name}@${p.version}`, {
+      name: p.name,
+      versionInfo: p.version,
+      licenseId: license,
+      extractedText: licenseText(dir, { ...p, license })
     });
   }
   const packages = [...known.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, p]) => p);

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-	"time"
 
 	"cellar/internal/fault"
 )
@@ -55,6 +54,11 @@ func (t *Tree) CreateCheckpoint(p string) (Checkpoint, error) {
 		return Checkpoint{}, err
 	}
 	defer t.locks.hold(place)()
+	return t.createCheckpoint(place)
+}
+
+// createCheckpoint wants the place's lock held.
+func (t *Tree) createCheckpoint(place string) (Checkpoint, error) {
 	f, _, err := t.openRegular(place)
 	if err != nil {
 		return Checkpoint{}, err
@@ -64,7 +68,7 @@ func (t *Tree) CreateCheckpoint(p string) (Checkpoint, error) {
 		return Checkpoint{}, err
 	}
 	to := checkpointOf(place)
-	if err := t.write(to, time.Time{}, func(w io.Writer) error {
+	if err := t.write(to, disguise{}, func(w io.Writer) error {
 		_, err := io.Copy(w, f)
 		return err
 	}); err != nil {
@@ -102,7 +106,7 @@ func (t *Tree) RestoreCheckpoint(p, id string) error {
 		return noCheckpoint(place, id)
 	}
 	defer f.Close()
-	err = t.write(place, time.Time{}, func(w io.Writer) error {
+	err = t.write(place, disguise{}, func(w io.Writer) error {
 		_, err := io.Copy(w, f)
 		return err
 	})

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"cellar/internal/fault"
 )
@@ -70,6 +69,9 @@ func (t *Tree) directory(p string) (string, error) {
 // claim tries names until make succeeds with one. Making decides, not looking: two who ask at once
 // get two names.
 func (t *Tree) claim(dir, name, insert string, make func(to string) error) (*Model, error) {
+	if err := t.mayChange(join1(dir, name)); err != nil {
+		return nil, err
+	}
 	base, suffix := splitName(name)
 	for i := range 10_000 {
 		to := base + suffix
@@ -128,7 +130,7 @@ func (t *Tree) create(to string, like fs.FileInfo, fill func(io.Writer) error) (
 			return err
 		}
 	}
-	return finish(f, time.Time{})
+	return finish(f, disguise{})
 }
 
 // ofCopy is what an earlier copy added to a name.
@@ -233,6 +235,11 @@ func (t *Tree) Rename(from, to string) (*Model, error) {
 	if source == target {
 		return t.Get(source, Want{})
 	}
+	for _, place := range []string{source, target} {
+		if err := t.mayChange(place); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := t.root.Lstat(target); err == nil {
 		return nil, fault.Newf(fault.Conflict, "exists", "There is a file or directory at %s already.", target)
 	}
@@ -257,6 +264,9 @@ func (t *Tree) Delete(p string) error {
 	info, err := t.root.Lstat(place)
 	if err != nil {
 		return classed(place, err)
+	}
+	if err := t.mayChange(place); err != nil {
+		return err
 	}
 	if info.IsDir() {
 		err = t.root.RemoveAll(place)

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"cellar/internal/fault"
 )
@@ -131,8 +130,7 @@ func (t *Tree) target(place string) (to string, old fs.FileInfo, inPlace bool, e
 }
 
 // write replaces or makes a file in one step: whoever reads sees the old or the new one, whole.
-// With a keep time the file's time of change stays that one.
-func (t *Tree) write(place string, keep time.Time, fill func(io.Writer) error) error {
+func (t *Tree) write(place string, as disguise, fill func(io.Writer) error) error {
 	to, old, inPlace, err := t.target(place)
 	if err != nil {
 		return classed(place, err)
@@ -145,13 +143,19 @@ func (t *Tree) write(place string, keep time.Time, fill func(io.Writer) error) e
 			return fault.Newf(fault.Denied, "read_only", "%s is read-only.", place)
 		}
 	}
-	if inPlace {
-		return classed(place, t.writeInPlace(place, keep, fill))
+	switch changeable := t.mayChange(place); {
+	case changeable != nil && old == nil:
+		return changeable
+	case changeable != nil: // the file may be written, though its name may not be given to another
+		inPlace = true
 	}
-	return classed(place, t.writeBeside(to, old, keep, fill))
+	if inPlace {
+		return classed(place, t.writeInPlace(place, as, fill))
+	}
+	return classed(place, t.writeBeside(to, old, as, fill))
 }
 
-func (t *Tree) writeInPlace(place string, keep time.Time, fill func(io.Writer) error) error {
+func (t *Tree) writeInPlace(place string, as disguise, fill func(io.Writer) error) error {
 	f, err := t.root.OpenFile(place, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
 		return err
@@ -170,11 +174,11 @@ func (t *Tree) writeInPlace(place string, keep time.Time, fill func(io.Writer) e
 	if err := fill(f); err != nil {
 		return err
 	}
-	return finish(f, keep)
+	return finish(f, as)
 }
 
 // writeBeside fills a hidden file in the same directory and gives it the name.
-func (t *Tree) writeBeside(place string, old fs.FileInfo, keep time.Time, fill func(io.Writer) error) (err error) {
+func (t *Tree) writeBeside(place string, old fs.FileInfo, as disguise, fill func(io.Writer) error) (err error) {
 	temp := path.Join(path.Dir(place), tempName())
 	f, err := t.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -192,17 +196,22 @@ func (t *Tree) writeBeside(place string, old fs.FileInfo, keep time.Time, fill f
 	if err := t.dress(f, old); err != nil {
 		return err
 	}
-	if err := finish(f, keep); err != nil {
+	if err := finish(f, as); err != nil {
 		return err
 	}
 	return t.root.Rename(temp, place)
 }
 
+// tempPrefix starts the name of a file that is being written.
+const tempPrefix = ".~cellar-"
+
 func tempName() string {
 	var b [8]byte
 	rand.Read(b[:])
-	return ".~" + hex.EncodeToString(b[:])
+	return tempPrefix + hex.EncodeToString(b[:])
 }
+
+func isTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
 
 // dress gives a new file the owner and mode of the one it replaces, or those of a new one.
 func (t *Tree) dress(f *os.File, old fs.FileInfo) error {
@@ -221,14 +230,10 @@ func (t *Tree) dress(f *os.File, old fs.FileInfo) error {
 	return f.Chmod(mode)
 }
 
-// finish makes the bytes lasting and sets the time.
-func finish(f *os.File, keep time.Time) error {
-	if !keep.IsZero() {
-		nano := keep.UnixNano() // cut, not rounded: clients are told microseconds, and these must not change
-		tv := syscall.NsecToTimeval(nano - nano%1000)
-		if err := syscall.Futimes(int(f.Fd()), []syscall.Timeval{tv, tv}); err != nil {
-			return err
-		}
+// finish makes the bytes lasting, and puts a disguise on.
+func finish(f *os.File, as disguise) error {
+	if err := as.wear(f); err != nil {
+		return err
 	}
 	return f.Sync()
 }
@@ -246,6 +251,24 @@ func (t *Tree) writable(info fs.FileInfo) bool {
 		return mode&0o020 != 0
 	}
 	return mode&0o002 != 0
+}
+
+// mayChange says whether the owner of the tree may make, rename and remove names where place is. The
+// hub may do it anywhere, and must not do for a person what the person may not. The top directory is
+// the tree's own, whoever made it.
+func (t *Tree) mayChange(place string) error {
+	dir := dirOf(place)
+	if dir == "" {
+		return nil
+	}
+	info, err := t.root.Stat(dir)
+	if err != nil {
+		return classed(place, err)
+	}
+	if !t.writable(info) {
+		return fault.Newf(fault.Denied, "read_only", "The directory %s is read-only.", dir)
+	}
+	return nil
 }
 
 // own gives a fresh directory to the owner. A name that was exchanged meanwhile costs nothing: the

@@ -139,6 +139,15 @@ func (v *value) appendCompact(out []byte) []byte {
 	return append(out, v.text...)
 }
 
+// weight is about how many bytes v takes when written indented.
+func (v *value) weight() int {
+	n := len(v.key) + len(v.text) + 16
+	for i := range v.kids {
+		n += v.kids[i].weight()
+	}
+	return n
+}
+
 // appendIndented appends v as Python's json.dumps(indent=1, sort_keys=True, ensure_ascii=False). It
 // sorts v's members in place.
 func (v *value) appendIndented(out []byte, depth int) []byte {
@@ -184,7 +193,7 @@ func compareNames(a, b []byte) int {
 // splitLines cuts a string's canonical text after each line end, as Python's str.splitlines(True)
 // does, and answers the pieces.
 func splitLines(text []byte) []value {
-	var out []value
+	out := make([]value, 0, bytes.Count(text, []byte(`\n`))+1)
 	start := 0
 	for i := 0; i < len(text); {
 		n, ends := lineEnd(text[i:])

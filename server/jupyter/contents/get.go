@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"unicode/utf8"
 
@@ -104,7 +105,7 @@ func (t *Tree) load(m *Model, want Want) error {
 	size := int64(len(data))
 	m.Size, m.LastModified, m.Created = &size, Time(info.ModTime()), changed(info)
 	if want.Hash {
-		m.Hash, m.HashAlgorithm = t.aliases.shown(m.Path, sum(data)), "sha256"
+		m.Hash, m.HashAlgorithm = t.shownHash(m.Path, sum(data)), "sha256"
 	}
 	if m.Type == Notebook {
 		return loadNotebook(m, data, want.Overlay)
@@ -159,7 +160,7 @@ func (t *Tree) hash(m *Model) error {
 	if _, err := io.Copy(h, f); err != nil {
 		return classed(m.Path, err)
 	}
-	m.Hash, m.HashAlgorithm = t.aliases.shown(m.Path, hex.EncodeToString(h.Sum(nil))), "sha256"
+	m.Hash, m.HashAlgorithm = t.shownHash(m.Path, hex.EncodeToString(h.Sum(nil))), "sha256"
 	return nil
 }
 
@@ -178,6 +179,9 @@ func (t *Tree) list(m *Model) error {
 	defer dir.Close()
 	out := []byte{'['}
 	for _, name := range names {
+		if unlisted(name) {
+			continue
+		}
 		info, err := t.entry(dir, m.Path, name)
 		if err != nil {
 			continue
@@ -192,6 +196,13 @@ func (t *Tree) list(m *Model) error {
 	}
 	m.Content, m.Format = append(out, ']'), ref(JSON)
 	return nil
+}
+
+// unlisted says which names a listing spares people: by-products, as Jupyter does, and our own files that
+// are being written. They can be opened by name.
+func unlisted(name string) bool {
+	return name == "__pycache__" || name == ".DS_Store" || name == checkpointDir || strings.HasSuffix(name, "~") ||
+		strings.HasSuffix(name, ".pyc") || strings.HasSuffix(name, ".pyo") || isTemp(name)
 }
 
 // names reads the visible names of a directory, at most maxEntries: a kernel may have made any number.

@@ -67,6 +67,10 @@ func (h *handler) contents(w http.ResponseWriter, r *http.Request, t *Tree, p st
 	if file, id, ok := t.checkpointPath(p); ok {
 		return h.checkpoints(w, r, t, file, id)
 	}
+	if file, ok := strings.CutSuffix(p, "/trust"); ok && r.Method == http.MethodPost && t.Exists(file) && !t.Exists(p) {
+		w.WriteHeader(http.StatusCreated) // all notebooks of a project are trusted (see trust)
+		return nil
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		return h.get(w, r, t, p)

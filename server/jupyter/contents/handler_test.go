@@ -242,6 +242,9 @@ func TestListing(t *testing.T) {
 	p := serve(t, nil)
 	p.write("d/a.txt", "x")
 	p.write("d/.b", "x")
+	p.write("d/x.pyc", "x")
+	p.write("d/__pycache__/x", "x")
+	p.write("d/old~", "x")
 	p.write("d/n.ipynb", demo)
 	p.write("d/sub/x", "x")
 	for link, to := range map[string]string{"in": "a.txt", "out": "/etc/passwd", "up": "../../../etc/passwd", "gone": "nothing"} {

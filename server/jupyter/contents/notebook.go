@@ -197,7 +197,7 @@ func diskForm(nb *value) []byte {
 		cells[i].get("metadata").drop("trusted")
 		splitCell(&cells[i])
 	}
-	return append(nb.appendIndented(nil, 0), '\n')
+	return append(nb.appendIndented(make([]byte, 0, nb.weight()), 0), '\n')
 }
 
 func splitCell(cell *value) {

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"cellar/internal/fault"
 )
@@ -125,17 +124,19 @@ func (in *incoming) fill(place string) {
 }
 
 func (t *Tree) saveDirectory(place string) error {
-	err := t.root.Mkdir(at(place), 0o755)
-	if err == nil {
-		return classed(place, t.own(place))
-	}
-	if info, look := t.root.Stat(at(place)); look == nil {
+	if info, err := t.root.Stat(at(place)); err == nil {
 		if info.IsDir() {
 			return nil
 		}
 		return fault.Newf(fault.Invalid, "not_a_directory", "%s is there and is not a directory.", place)
 	}
-	return classed(place, err)
+	if err := t.mayChange(place); err != nil {
+		return err
+	}
+	if err := t.root.Mkdir(place, 0o755); err != nil {
+		return classed(place, err)
+	}
+	return classed(place, t.own(place))
 }
 
 func (t *Tree) saveNotebook(place string, in incoming) (hash string, err error) {
@@ -149,12 +150,19 @@ func (t *Tree) saveNotebook(place string, in incoming) (hash string, err error) 
 			return "", fault.Wrap(fault.Internal, "overlay", "The notebook's outputs could not be laid over it.", err)
 		}
 	}
-	return t.put(place, diskForm(&nb), time.Time{})
+	if hash, err = t.put(place, diskForm(&nb), disguise{}); err != nil {
+		return "", err
+	}
+	// Front ends count on one checkpoint of a notebook. The save is done, whether this works or not.
+	if _, err := t.root.Lstat(checkpointOf(place)); errors.Is(err, fs.ErrNotExist) {
+		_, _ = t.createCheckpoint(place)
+	}
+	return hash, nil
 }
 
 // put writes bytes as a whole file and answers their hash.
-func (t *Tree) put(place string, data []byte, keep time.Time) (hash string, err error) {
-	err = t.write(place, keep, func(w io.Writer) error {
+func (t *Tree) put(place string, data []byte, as disguise) (hash string, err error) {
+	err = t.write(place, as, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})
@@ -168,9 +176,9 @@ func (t *Tree) saveFile(place string, in incoming) (hash string, err error) {
 	}
 	switch in.chunk {
 	case 0:
-		return t.put(place, data, time.Time{})
+		return t.put(place, data, disguise{})
 	case 1:
-		_, err = t.put(place, data, time.Time{})
+		_, err = t.put(place, data, disguise{})
 		return "", err
 	}
 	return "", t.appendTo(place, data)
@@ -211,6 +219,9 @@ func (t *Tree) appendTo(place string, data []byte) error {
 	if err := mustBeRegular(place, info); err != nil {
 		return err
 	}
+	if !t.writable(info) {
+		return fault.Newf(fault.Denied, "read_only", "%s is read-only.", place)
+	}
 	f, err := t.root.OpenFile(place, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return classed(place, err)
@@ -222,36 +233,4 @@ func (t *Tree) appendTo(place string, data []byte) error {
 		}
 	}
 	return classed(place, err)
-}
-
-// UpdateNotebook changes a notebook behind the browsers' backs: fn gets and answers the form in
-// memory. The file keeps its time of change, and clients go on seeing the hash they know, so that a
-// browser with the notebook open does not take this for somebody else's edit. When fn answers nil or an
-// error nothing is written.
-func (t *Tree) UpdateNotebook(p string, fn func(nb []byte) ([]byte, error)) error {
-	place, err := t.place(p)
-	if err != nil {
-		return err
-	}
-	defer t.locks.hold(place)()
-	data, info, err := t.read(place)
-	if err != nil {
-		return err
-	}
-	nb, err := parseNotebook(data)
-	if err != nil {
-		return err
-	}
-	changed, err := fn(nb.appendCompact(make([]byte, 0, len(data))))
-	if err != nil || changed == nil {
-		return err
-	}
-	if nb, err = parseNotebook(changed); err != nil {
-		return err
-	}
-	before, out := sum(data), diskForm(&nb)
-	// Noted first: a client that looks between the two steps must know the new bytes.
-	t.aliases.rewrote(place, before, sum(out))
-	_, err = t.put(place, out, info.ModTime())
-	return err
 }

@@ -256,7 +256,7 @@ class Sheet extends ReactWidget {
   protected onAfterAttach(msg: Message): void {
     super.onAfterAttach(msg);
     document.addEventListener('pointerdown', this, true);
-    this.node.addEventListener('keydown', this);
+    document.addEventListener('keydown', this, true); // wherever the focus went
     window.addEventListener('resize', this);
     MessageLoop.flush();
     this._place();
@@ -265,7 +265,7 @@ class Sheet extends ReactWidget {
 
   protected onBeforeDetach(msg: Message): void {
     document.removeEventListener('pointerdown', this, true);
-    this.node.removeEventListener('keydown', this);
+    document.removeEventListener('keydown', this, true);
     window.removeEventListener('resize', this);
     super.onBeforeDetach(msg);
   }

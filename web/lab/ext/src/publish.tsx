@@ -120,6 +120,7 @@ class PublishBody extends ReactWidget {
   ) {
     super();
     this.addClass('cellar-Publish');
+    this.node.tabIndex = -1;
   }
 
   /** True when the node is there. Says inline what is wrong otherwise. */
@@ -134,6 +135,7 @@ class PublishBody extends ReactWidget {
       return false;
     }
     const { name, inputs, outputs } = this.draft;
+    this.node.focus(); // the fields are about to be disabled; focus must stay in the dialog, for Escape
     this._show({ progress: 0, message: 'Starting' });
     try {
       this.published = await hub.follow(await hub.publish(name, this._source, inputs, outputs), o => this._show(o));

@@ -174,6 +174,7 @@ class FollowedRun {
       case 'display_data':
       case 'execute_result':
       case 'error':
+        this._count ??= content.execution_count ?? null;
         this._outputs.add({ ...content, output_type: type });
         break;
       case 'update_display_data':
@@ -187,7 +188,7 @@ class FollowedRun {
         break;
       case 'status':
         if (content.execution_state === 'idle') {
-          this._end();
+          void this._end();
         }
         break;
       default:
@@ -207,7 +208,7 @@ class FollowedRun {
       return;
     }
     this._count ??= run.execution_count;
-    window.setTimeout(() => this._end(), GRACE);
+    window.setTimeout(() => void this._end(), GRACE);
   }
 
   /** Run again from here: the page's own executor has the cell now. */
@@ -217,13 +218,22 @@ class FollowedRun {
     }
   }
 
-  private _end(): void {
+  private async _end(): Promise<void> {
     if (this._stopped) {
       return;
     }
     this._stop();
     this._cell.executionState = 'idle';
-    this._cell.executionCount = this._count ?? this._run.execution_count;
+    const count = this._count ?? this._run.execution_count ?? (await this._askCount());
+    if (this._cell.executionState === 'idle') {
+      this._cell.executionCount = count;
+    }
+  }
+
+  /** The kernel gives the count when a run begins, and in its reply: both can be missed, the hub has it. */
+  private async _askCount(): Promise<number | null> {
+    const runs = await hub.runs(this._panel.context.path).catch(() => []);
+    return runs.find(r => r.msg_id === this._run.msg_id)?.execution_count ?? null;
   }
 
   private _stop(): void {

@@ -1,0 +1,412 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+	"cellar/kernel/keep"
+	"cellar/kernel/wire"
+)
+
+// Send takes a message of a client for the kernel. While the kernel is frozen,
+// moved or started it waits in order; a hibernated kernel is woken by it.
+func (l *Live) Send(ch wire.Channel, m *wire.Message) error {
+	h, err := wire.ParseHeader(m.Header)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	state := l.rec.State
+	if state == kernel.Hibernated && l.answerAsleep(h, m) {
+		l.mu.Unlock()
+		return nil
+	}
+	if state == kernel.Dead {
+		l.mu.Unlock()
+		return nil // as with any dead kernel: the client has been told
+	}
+	o := &outgoing{ch: ch, m: m}
+	if ch == wire.Shell && h.MsgType == "execute_request" {
+		o.msgID = h.MsgID
+	}
+	if l.outBytes += m.Size(); l.outBytes > outLimit {
+		l.outBytes -= m.Size()
+		l.mu.Unlock()
+		return fault.New(fault.Exhausted, "too_much_waiting", "Too much is waiting for this kernel already.")
+	}
+	l.out = append(l.out, o)
+	wake := state == kernel.Hibernated && !l.waking
+	l.waking = l.waking || wake
+	l.rec.ActiveAt = time.Now()
+	l.mu.Unlock()
+	l.signal()
+	if wake {
+		l.h.wake(l)
+	}
+	return nil
+}
+
+func (l *Live) signal() {
+	select {
+	case l.outWake <- struct{}{}:
+	default:
+	}
+}
+
+// answerAsleep answers for a hibernated kernel what a client asks only by
+// opening its page; the lock is held.
+func (l *Live) answerAsleep(h wire.Header, m *wire.Message) bool {
+	var reply string
+	var content []byte
+	switch h.MsgType {
+	case "kernel_info_request":
+		if l.info == nil {
+			return false
+		}
+		reply, content = "kernel_info_reply", l.info
+	case "comm_info_request":
+		reply, content = "comm_info_reply", []byte(`{"status":"ok","comms":{}}`)
+	default:
+		return false
+	}
+	l.forward(wire.IOPub, status(m.Header, "busy"), "")
+	l.forward(wire.Shell, message(reply, m.Header, content), h.Session)
+	l.forward(wire.IOPub, status(m.Header, "idle"), "")
+	return true
+}
+
+// message makes a message of the hub's own, in the name of the kernel.
+func message(kind string, parent, content []byte) *wire.Message {
+	header, _ := json.Marshal(wire.Header{
+		MsgID: newID(), MsgType: kind, Session: "cellar-hub", Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
+	})
+	return &wire.Message{Header: header, Parent: parent, Content: content}
+}
+
+func status(parent []byte, state string) *wire.Message {
+	return message("status", parent, fmt.Appendf(nil, `{"execution_state":%q}`, state))
+}
+
+// connect links the hub to the keeper of a running container, going on after
+// the last record seen.
+func (l *Live) connect(ctx context.Context) error {
+	l.mu.Lock()
+	container, from := l.rec.Container, l.seq+1
+	l.mu.Unlock()
+	client, err := l.dial(ctx, container, from)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.link, l.leaving = client, false
+	done := make(chan struct{})
+	l.linked = done
+	if client.Hello.Ready {
+		l.setReady()
+	}
+	caughtUp := client.Hello.Next - 1
+	l.mu.Unlock()
+	l.h.wg.Go(func() {
+		defer close(done)
+		l.receive(client, caughtUp)
+	})
+	return nil
+}
+
+// setReady lets messages through; the lock is held.
+func (l *Live) setReady() {
+	select {
+	case <-l.ready:
+	default:
+		close(l.ready)
+	}
+}
+
+const dialEvery = 2 * time.Millisecond
+
+func (l *Live) dial(ctx context.Context, container string, from uint64) (*keep.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		conn, err := l.h.Runtime.Dial(ctx, container, keep.Port)
+		if err == nil {
+			var c *keep.Client
+			if c, err = keep.Open(conn, from); err == nil {
+				return c, nil
+			}
+			conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.Wrap(fault.Unavailable, "keeper_silent", "The kernel's container does not answer.", err)
+		case <-time.After(dialEvery):
+		}
+	}
+}
+
+// unlink lets go of the keeper and waits until all it sent is taken in.
+func (l *Live) unlink() {
+	l.mu.Lock()
+	link, done := l.link, l.linked
+	l.leaving = true
+	l.mu.Unlock()
+	if link == nil {
+		return
+	}
+	if err := link.Do(keep.OpDetach); err != nil {
+		link.Close()
+	}
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		link.Close()
+		<-done
+	}
+}
+
+// receive takes in the journal until the link ends, and sends what waits.
+func (l *Live) receive(client *keep.Client, caughtUp uint64) {
+	ctx, cancel := context.WithCancel(l.h.ctx)
+	defer cancel()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		l.sendOut(ctx, client, caughtUp)
+	}()
+	stop := context.AfterFunc(l.h.ctx, func() { client.Close() })
+	defer stop()
+	var err error
+	for {
+		var r keep.Record
+		if r, err = client.Next(); err != nil {
+			break
+		}
+		l.take1(r)
+		if !client.Waiting() {
+			l.signal()
+			l.acknowledge(client)
+		}
+	}
+	client.Close()
+	cancel()
+	<-sent
+	l.mu.Lock()
+	l.link = nil
+	onPurpose := l.leaving
+	l.mu.Unlock()
+	if !onPurpose && l.h.ctx.Err() == nil {
+		l.h.wg.Go(func() { l.lost(err) })
+	}
+}
+
+// sendOut writes what waits to the keeper. Requests that an earlier link may
+// have lost are sent again once the journal up to now shows they did not arrive.
+func (l *Live) sendOut(ctx context.Context, client *keep.Client, caughtUp uint64) {
+	first := true
+	for {
+		l.mu.Lock()
+		ready, next := l.ready, (*outgoing)(nil)
+		if l.seq >= caughtUp {
+			if first {
+				for _, o := range l.out {
+					o.sent = false
+				}
+				first = false
+			}
+			for _, o := range l.out {
+				if !o.sent {
+					next = o
+					break
+				}
+			}
+		}
+		l.mu.Unlock()
+		if next == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-l.outWake:
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ready:
+		}
+		if err := client.Send(next.ch, next.m); err != nil {
+			return
+		}
+		l.mu.Lock()
+		if next.sent = true; next.msgID == "" {
+			l.drop(next)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// drop takes a message off the list; the lock is held.
+func (l *Live) drop(o *outgoing) {
+	for i, p := range l.out {
+		if p == o {
+			l.out = append(l.out[:i:i], l.out[i+1:]...)
+			l.outBytes -= o.m.Size()
+			return
+		}
+	}
+}
+
+// take1 takes in one record.
+func (l *Live) take1(r keep.Record) {
+	h, err := wire.ParseHeader(r.Message.Header)
+	if err != nil {
+		return
+	}
+	parent, err := wire.ParseHeader(r.Message.Parent)
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	if r.Seq <= l.seq {
+		l.mu.Unlock()
+		return
+	}
+	gap := r.Seq - l.seq - 1
+	l.seq = r.Seq
+	if gap > 0 {
+		l.noteGap(gap)
+	}
+	if r.Channel == wire.Event {
+		l.mu.Unlock()
+		l.onEvent(r)
+		return
+	}
+	if r.Channel == wire.Request {
+		for _, o := range l.out {
+			if o.msgID == h.MsgID {
+				l.drop(o)
+				break
+			}
+		}
+	}
+	run := l.book.note(r, h, parent)
+	if run != nil && run.Ended() && l.hasClient(run.Session) {
+		run.delivered = true
+	}
+	toldBefore := l.busy
+	if r.Channel == wire.IOPub && h.MsgType == "status" {
+		l.noteStatus(r, parent)
+	}
+	if r.Channel != wire.Request {
+		l.forward(r.Channel, r.Message, parent.Session)
+	}
+	busyChanged := toldBefore != l.busy
+	var v RunView
+	if run != nil {
+		v = run.view(l.rec.ID)
+		v.Outputs = nil
+	}
+	ended := run != nil && run.Ended()
+	l.mu.Unlock()
+	if run != nil && (h.MsgType == "status" || r.Channel == wire.Request) {
+		l.h.events.send(Event{Project: l.rec.Project, Type: "run", Data: v})
+	}
+	if busyChanged {
+		l.tell()
+	}
+	if ended && h.MsgType == "status" {
+		l.h.wg.Go(func() { l.persist(l.h.ctx) })
+	}
+}
+
+// noteStatus keeps Jupyter's execution_state; the lock is held.
+func (l *Live) noteStatus(r keep.Record, parent wire.Header) {
+	var c struct {
+		State string `json:"execution_state"`
+	}
+	if json.Unmarshal(r.Message.Content, &c) != nil || (c.State != "busy" && c.State != "idle") {
+		return
+	}
+	// What a client asks by opening a page is not work.
+	switch parent.MsgType {
+	case "kernel_info_request", "comm_info_request", "history_request":
+		return
+	}
+	l.busy = c.State
+	l.rec.ActiveAt = r.Time
+}
+
+// noteGap says in the output that the journal's quota dropped records; the lock
+// is held.
+func (l *Live) noteGap(n uint64) {
+	for _, run := range l.book.order {
+		if run.State == RunRunning {
+			text := fmt.Sprintf("\n[%d messages were dropped here: the output passed the server's limit]\n", n)
+			run.Outputs = append(run.Outputs, &Output{stream: "stderr", text: []byte(text)})
+			run.version++
+		}
+	}
+	l.h.Log.Warn("journal dropped records", "kernel", l.rec.ID, "records", n)
+}
+
+func (l *Live) onEvent(r keep.Record) {
+	var e keep.Event
+	if json.Unmarshal(r.Message.Content, &e) != nil {
+		return
+	}
+	switch e.Event {
+	case keep.EventReady:
+		l.mu.Lock()
+		if len(e.Info) > 0 && len(e.Info) < 1<<20 && json.Valid(e.Info) {
+			l.info = e.Info
+		}
+		l.setReady()
+		l.mu.Unlock()
+		l.signal()
+		l.keepInfo(e.Info)
+	case keep.EventExited:
+		l.h.wg.Go(func() { l.kernelEnded(e) })
+	}
+}
+
+func (l *Live) infoFile() string { return filepath.Join(l.folder(), "kernel_info.json") }
+
+func (l *Live) keepInfo(info json.RawMessage) {
+	if err := os.WriteFile(l.infoFile(), info, 0o600); err != nil {
+		l.h.Log.Warn("kernel info not kept", "kernel", l.rec.ID, "error", err)
+	}
+}
+
+// acknowledge lets the keeper forget what notebooks carry.
+func (l *Live) acknowledge(client *keep.Client) {
+	l.mu.Lock()
+	done := l.book.done(l.seq)
+	old := l.rec.Acked
+	if done > old {
+		l.rec.Acked = done
+	}
+	rec := l.rec
+	l.mu.Unlock()
+	if done <= old {
+		return
+	}
+	// The database first: after a crash records come twice rather than never.
+	if rec.Acked-old > 500 || time.Since(rec.ActiveAt) > time.Second || done == l.lastSeq() {
+		if err := l.h.Store.PutKernel(l.h.ctx, rec); err != nil {
+			return
+		}
+	}
+	client.Ack(done)
+}
+
+func (l *Live) lastSeq() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seq
+}

@@ -1,0 +1,355 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+	"cellar/kernel/keep"
+	"cellar/kernel/wire"
+	"cellar/proxy"
+)
+
+// Live is a kernel as the hub looks after it, whatever state it is in. Its
+// fields are guarded by mu, which is never held across I/O; deed is held by
+// whoever changes the kernel's life, for as long as that takes.
+type Live struct {
+	h    *Hub
+	deed chan struct{}
+
+	mu       sync.Mutex
+	rec      Kernel
+	set      []int // cores it may use
+	link     *keep.Client
+	linked   chan struct{} // closed when the receiver of the present link has ended
+	leaving  bool          // the link is being closed on purpose
+	ready    chan struct{} // closed when the kernel of this incarnation has answered
+	info     json.RawMessage
+	busy     string // Jupyter's execution_state
+	seq      uint64 // last journal record seen
+	book     *book
+	out      []*outgoing
+	outBytes int
+	outWake  chan struct{}
+	clients  map[*Client]struct{}
+	parked   map[string]*Client // by session: browsers that may come back
+	usage    kernel.Usage
+	cpu      float64 // cores in use, over the last interval
+	usageAt  time.Time
+	awake    time.Time // not hibernated before
+	waking   bool
+}
+
+// outgoing is a message on its way to the kernel.
+type outgoing struct {
+	ch    wire.Channel
+	m     *wire.Message
+	msgID string // of an execute_request, which is sent again if it got lost
+	sent  bool
+}
+
+// Client is one browser or program on a kernel's channels.
+type Client struct {
+	Session string
+	Queue   *proxy.Queue
+	timer   *time.Timer
+}
+
+const (
+	clientQueue = 256 << 20
+	parkedFor   = 5 * time.Minute
+	outLimit    = 64 << 20
+)
+
+func (h *Hub) newLive(rec Kernel) *Live {
+	l := &Live{
+		h: h, deed: make(chan struct{}, 1), rec: rec, busy: "idle", seq: rec.Acked,
+		clients: map[*Client]struct{}{}, parked: map[string]*Client{}, ready: make(chan struct{}), outWake: make(chan struct{}, 1),
+	}
+	l.book = newBook(func() string { return h.notebookOf(rec.Project, rec.ID) })
+	return l
+}
+
+func sortLive(list []*Live) {
+	slices.SortFunc(list, func(a, b *Live) int { return a.rec.CreatedAt.Compare(b.rec.CreatedAt) })
+}
+
+// ID is the kernel's ID, Project its project's.
+func (l *Live) ID() kernel.ID { return l.rec.ID }
+
+// Project is the ID of the project the kernel belongs to.
+func (l *Live) Project() string { return l.rec.Project }
+
+// Record returns the present record.
+func (l *Live) Record() Kernel {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rec
+}
+
+func (l *Live) cores() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rec.Container == "" {
+		return nil
+	}
+	return l.set
+}
+
+func (l *Live) setCores(set []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.set = set
+}
+
+// take waits until no other deed is done to the kernel.
+func (l *Live) take(ctx context.Context) (release func(), err error) {
+	select {
+	case l.deed <- struct{}{}:
+		return func() { <-l.deed }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// change alters the record, keeps it and tells followers. It checks that a new
+// state is one that may follow.
+func (l *Live) change(ctx context.Context, fn func(*Kernel)) error {
+	l.mu.Lock()
+	before := l.rec
+	fn(&l.rec)
+	if l.rec.State != before.State {
+		if !before.State.Can(l.rec.State) {
+			next := l.rec.State
+			l.rec = before
+			l.mu.Unlock()
+			return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s: it cannot become %s now.", before.State, next)
+		}
+		l.rec.Since = time.Now()
+	}
+	rec := l.rec
+	l.mu.Unlock()
+	err := l.h.Store.PutKernel(context.WithoutCancel(ctx), rec)
+	if err != nil {
+		l.h.Log.Error("kernel record not written", "kernel", rec.ID, "error", err)
+	}
+	l.tell()
+	return err
+}
+
+func (l *Live) tell() {
+	l.h.events.send(Event{Project: l.rec.Project, Type: "kernel", Data: l.View()})
+}
+
+// View is the kernel as the hub's API shows it.
+type View struct {
+	ID             kernel.ID    `json:"id"`
+	State          kernel.State `json:"state"`
+	StateDetail    string       `json:"state_detail"`
+	Since          time.Time    `json:"since"`
+	Configuration  string       `json:"configuration"`
+	Machine        string       `json:"machine"`
+	Spec           string       `json:"spec"`
+	Notebook       string       `json:"notebook"`
+	ExecutionState string       `json:"execution_state"`
+	LastActivity   time.Time    `json:"last_activity"`
+	Connections    int          `json:"connections"`
+	CPUPercent     float64      `json:"cpu_percent"`
+	MemoryBytes    int64        `json:"memory_bytes"`
+	MemoryLimit    int64        `json:"memory_limit"`
+	Checkpoint     string       `json:"checkpoint,omitempty"`
+}
+
+// View returns the present state.
+func (l *Live) View() View {
+	notebook := l.h.notebookOf(l.rec.Project, l.rec.ID)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := View{
+		ID: l.rec.ID, State: l.rec.State, StateDetail: l.rec.Detail, Since: l.rec.Since, Configuration: l.rec.Configuration,
+		Machine: "local", Spec: l.rec.Spec, Notebook: notebook, ExecutionState: l.executionState(), LastActivity: l.rec.ActiveAt,
+		Connections: len(l.clients), Checkpoint: l.rec.Checkpoint,
+	}
+	if l.rec.Container != "" {
+		v.CPUPercent, v.MemoryBytes, v.MemoryLimit = l.cpu*100, l.usage.Memory, l.usage.Limit
+	}
+	return v
+}
+
+// executionState is Jupyter's word; the lock is held.
+func (l *Live) executionState() string {
+	switch l.rec.State {
+	case kernel.Starting:
+		return "starting"
+	case kernel.Dead:
+		return "dead"
+	case kernel.Hibernated:
+		return "idle"
+	}
+	return l.busy
+}
+
+// Info is the kernel's kernel_info_reply, nil before it first answered.
+func (l *Live) Info() json.RawMessage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.info
+}
+
+// Runs lists the runs that a notebook does not carry yet, and those going on.
+func (l *Live) Runs(notebook string) []RunView {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []RunView
+	for _, r := range l.book.order {
+		if r.Path == notebook && !r.settled {
+			out = append(out, r.view(l.rec.ID))
+		}
+	}
+	return out
+}
+
+// RunView is a run as the hub's API shows it.
+type RunView struct {
+	CellID         string          `json:"cell_id"`
+	MsgID          string          `json:"msg_id"`
+	LastMsgID      string          `json:"last_msg_id"`
+	Kernel         kernel.ID       `json:"kernel"`
+	State          string          `json:"state"`
+	ExecutionCount *int            `json:"execution_count"`
+	QueuedAt       time.Time       `json:"queued_at"`
+	StartedAt      *time.Time      `json:"started_at"`
+	EndedAt        *time.Time      `json:"ended_at"`
+	DurationMS     int64           `json:"duration_ms"`
+	Outputs        json.RawMessage `json:"outputs,omitempty"`
+}
+
+func (r *Run) view(id kernel.ID) RunView {
+	v := RunView{CellID: r.CellID, MsgID: r.MsgID, LastMsgID: r.LastMsgID, Kernel: id, State: r.State, ExecutionCount: r.Count, QueuedAt: r.QueuedAt}
+	if !r.StartedAt.IsZero() {
+		v.StartedAt = &r.StartedAt
+		v.DurationMS = time.Since(r.StartedAt).Milliseconds()
+	}
+	if !r.EndedAt.IsZero() {
+		v.EndedAt = &r.EndedAt
+		v.DurationMS = r.EndedAt.Sub(r.StartedAt).Milliseconds()
+	}
+	if r.Outputs != nil {
+		v.Outputs, _ = json.Marshal(r.Outputs)
+	} else {
+		v.Outputs = json.RawMessage("[]")
+	}
+	return v
+}
+
+// folder is where the kernel's own files are.
+func (l *Live) folder() string { return filepath.Join(l.h.Data, "kernels", string(l.rec.ID)) }
+
+func (l *Live) journalDir() string { return filepath.Join(l.folder(), l.rec.Journal) }
+
+// Attach opens the channels for a client; session is the client's own. One that
+// comes back with the session of a lost connection gets what it missed.
+func (l *Live) Attach(session string) *Client {
+	l.mu.Lock()
+	c := l.parked[session]
+	if session != "" && c != nil && c.timer.Stop() {
+		delete(l.parked, session)
+	} else {
+		c = &Client{Session: session, Queue: proxy.NewQueue(clientQueue)}
+	}
+	l.clients[c] = struct{}{}
+	l.mu.Unlock()
+	l.tell()
+	return c
+}
+
+// Detach takes note that a client's connection is gone.
+func (l *Live) Detach(c *Client, reason error) {
+	l.mu.Lock()
+	delete(l.clients, c)
+	if c.Session != "" && l.parked[c.Session] == nil && !errors.Is(reason, proxy.ErrSlow) {
+		l.parked[c.Session] = c
+		c.timer = time.AfterFunc(parkedFor, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.parked[c.Session] == c {
+				delete(l.parked, c.Session)
+			}
+		})
+	}
+	last := len(l.clients) == 0
+	l.mu.Unlock()
+	l.tell()
+	if last {
+		l.h.wg.Go(func() { l.persist(l.h.ctx) })
+	}
+}
+
+func (l *Live) shutClients() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.clients {
+		c.Queue.Close(context.Canceled)
+	}
+}
+
+// closeClients ends all clients: the kernel is gone for good.
+func (l *Live) closeClients() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.clients {
+		c.Queue.Close(proxy.ErrClosed)
+	}
+	for s, c := range l.parked {
+		c.timer.Stop()
+		delete(l.parked, s)
+	}
+}
+
+// forward hands a message to those who are to see it; the lock is held. What is
+// published goes to all, an answer to the session that asked.
+func (l *Live) forward(ch wire.Channel, m *wire.Message, asked string) {
+	it := proxy.Item{Channel: ch, Message: m}
+	to := func(c *Client) {
+		if ch == wire.IOPub || c.Session == asked || asked == "" {
+			c.Queue.Push(it)
+		}
+	}
+	for c := range l.clients {
+		to(c)
+	}
+	for _, c := range l.parked {
+		to(c)
+	}
+}
+
+// live reports whether a client of that session is connected; the lock is held.
+func (l *Live) hasClient(session string) bool {
+	for c := range l.clients {
+		if c.Session == session {
+			return true
+		}
+	}
+	return false
+}
+
+// notebookOf is the path of the notebook that a kernel belongs to, "" for none.
+func (h *Hub) notebookOf(project string, id kernel.ID) string {
+	list, err := h.Store.Sessions(h.ctx, project)
+	if err != nil {
+		return ""
+	}
+	for _, s := range list {
+		if s.Kernel == id && path.Ext(s.Path) == ".ipynb" {
+			return s.Path
+		}
+	}
+	return ""
+}

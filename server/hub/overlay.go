@@ -1,0 +1,123 @@
+package hub
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// Overlay lays what kernels said over a project's notebooks as they are loaded
+// and saved: a tab that was away erases nothing, and a file need never change
+// behind an open tab's back.
+type Overlay struct {
+	h       *Hub
+	project string
+}
+
+// Overlay returns the overlay of a project.
+func (h *Hub) Overlay(project string) Overlay { return Overlay{h, project} }
+
+// Loaded returns nb (memory form) with the outputs of unsettled runs.
+func (o Overlay) Loaded(path string, nb []byte) []byte {
+	return o.lay(path, nb, func(r *Run, _ map[string]json.RawMessage) bool {
+		r.loaded = r.loaded || r.Ended()
+		return true
+	})
+}
+
+// Saving returns what is to be written when a client saves nb. A run that the
+// client has seen the end of is the client's to keep or clear; any other run
+// wins over what the client has.
+func (o Overlay) Saving(path string, nb []byte) []byte {
+	return o.lay(path, nb, func(r *Run, cell map[string]json.RawMessage) bool {
+		if r.Ended() && (r.delivered || r.loaded) {
+			// A save that was under way when the run ended does not know its end.
+			if time.Since(r.EndedAt) < saveUnderWay && !sameCount(r, cell) {
+				return true
+			}
+			r.settled = true
+			return false
+		}
+		return true
+	})
+}
+
+const saveUnderWay = 2 * time.Second
+
+func sameCount(r *Run, cell map[string]json.RawMessage) bool {
+	b, err := json.Marshal(r.Count)
+	return err == nil && bytes.Equal(b, bytes.TrimSpace(cell["execution_count"]))
+}
+
+func (o Overlay) lay(path string, nb []byte, use func(*Run, map[string]json.RawMessage) bool) []byte {
+	for _, l := range o.h.LiveOf(o.project) {
+		nb = l.lay(path, nb, use)
+	}
+	return nb
+}
+
+// lay puts the outputs of this kernel's runs on path into nb.
+func (l *Live) lay(path string, nb []byte, use func(*Run, map[string]json.RawMessage) bool) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	runs := map[string]*Run{}
+	for _, r := range l.book.order {
+		if r.Path == path && !r.settled {
+			runs[r.CellID] = r
+		}
+	}
+	if len(runs) == 0 {
+		return nb
+	}
+	out, err := layOver(nb, runs, use)
+	l.book.forget()
+	if err != nil {
+		return nb // not a notebook we understand: it stays what it is
+	}
+	return out
+}
+
+// layOver replaces outputs and execution_count of the cells that runs names.
+func layOver(nb []byte, runs map[string]*Run, use func(*Run, map[string]json.RawMessage) bool) ([]byte, error) {
+	var doc map[string]json.RawMessage
+	var cells []map[string]json.RawMessage
+	if err := json.Unmarshal(nb, &doc); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(doc["cells"], &cells); err != nil {
+		return nil, err
+	}
+	changed := false
+	for _, cell := range cells {
+		var id, kind string
+		json.Unmarshal(cell["id"], &id)
+		json.Unmarshal(cell["cell_type"], &kind)
+		run := runs[id]
+		if run == nil || kind != "code" || !use(run, cell) {
+			continue
+		}
+		outputs := run.Outputs
+		if outputs == nil {
+			outputs = []*Output{}
+		}
+		b, err := json.Marshal(outputs)
+		if err != nil {
+			return nil, err
+		}
+		count, err := json.Marshal(run.Count)
+		if err != nil {
+			return nil, err
+		}
+		cell["outputs"], cell["execution_count"] = b, count
+		changed = true
+	}
+	if !changed {
+		return nb, nil
+	}
+	b, err := json.Marshal(cells)
+	if err != nil {
+		return nil, err
+	}
+	doc["cells"] = b
+	return json.Marshal(doc)
+}
