@@ -104,6 +104,12 @@ type Freeze struct {
 	Paused func() error
 }
 
+// Door leads to the loopback of a container.
+type Door interface {
+	Dial(ctx context.Context, port int) (net.Conn, error)
+	Close() error
+}
+
 // Runtime runs containers. Create and Restore either leave one running
 // container or none; Freeze without Leave leaves a complete dump and no
 // container, or a running container.
@@ -114,6 +120,8 @@ type Runtime interface {
 	Update(ctx context.Context, name string, l Limits) error
 	// Dial connects to a TCP port on the container's own loopback.
 	Dial(ctx context.Context, name string, port int) (net.Conn, error)
+	// Door keeps the way to a container's loopback open, for many dials.
+	Door(ctx context.Context, name string) (Door, error)
 	// Remove kills whatever runs and forgets the container; one that is not
 	// there is no error.
 	Remove(ctx context.Context, name string) error

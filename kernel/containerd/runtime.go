@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -19,7 +17,6 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
-	"golang.org/x/sys/unix"
 
 	"cellar/kernel"
 )
@@ -214,62 +211,6 @@ func (r *Runtime) task(ctx context.Context, name string) (client.Task, error) {
 		return nil, err
 	}
 	return c.Task(ctx, nil)
-}
-
-// Dial implements kernel.Runtime: a thread of ours joins the container's
-// network namespace for the one connect.
-func (r *Runtime) Dial(ctx context.Context, name string, port int) (net.Conn, error) {
-	task, err := r.task(scoped(ctx), name)
-	if err != nil {
-		return nil, err
-	}
-	return DialNamespace(ctx, int(task.Pid()), port)
-}
-
-// DialNamespace connects to 127.0.0.1:port in the network namespace of pid.
-func DialNamespace(ctx context.Context, pid, port int) (net.Conn, error) {
-	type result struct {
-		fd  int
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		fd, err := socketIn(pid)
-		done <- result{fd, err}
-	}()
-	res := <-done
-	if res.err != nil {
-		return nil, fmt.Errorf("network of process %d: %w", pid, res.err)
-	}
-	return connect(ctx, res.fd, port)
-}
-
-func socketIn(pid int) (int, error) {
-	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(ns)
-	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
-		return 0, err
-	}
-	return unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-}
-
-func connect(ctx context.Context, fd, port int) (net.Conn, error) {
-	tv := unix.NsecToTimeval(int64(5 * time.Second))
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv) // bounds connect
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		unix.Close(fd)
-		return nil, os.NewSyscallError("connect", err)
-	}
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{})
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	unix.SetNonblock(fd, true)
-	f := os.NewFile(uintptr(fd), "kernel")
-	defer f.Close()
-	return net.FileConn(f)
 }
 
 // Remove implements kernel.Runtime.

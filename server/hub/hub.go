@@ -50,6 +50,7 @@ type Config struct {
 	JournalQuota   int64
 	DefaultSpec    string
 	ProcViews      string // folder of an lxcfs; empty: none
+	ShortName      string // unique to the data folder, for names outside it
 }
 
 // Bridge is the kernels' network on this machine.

@@ -84,7 +84,7 @@ func (l *Live) answerAsleep(h wire.Header, m *wire.Message) bool {
 // message makes a message of the hub's own, in the name of the kernel.
 func message(kind string, parent, content []byte) *wire.Message {
 	header, _ := json.Marshal(wire.Header{
-		MsgID: newID(), MsgType: kind, Session: "cellar-hub", Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
+		MsgID: newID(), MsgType: kind, Session: hubSession, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
 	})
 	return &wire.Message{Header: header, Parent: parent, Content: content}
 }
@@ -294,6 +294,16 @@ func (l *Live) take1(r keep.Record) {
 				break
 			}
 		}
+	}
+	if parent.Session == hubSession {
+		if c := l.asked[parent.MsgID]; c != nil && r.Channel == wire.Shell {
+			select {
+			case c <- r.Message:
+			default:
+			}
+		}
+		l.mu.Unlock()
+		return
 	}
 	run := l.book.note(r, h, parent)
 	if run != nil && run.Ended() && l.hasClient(run.Session) {

@@ -121,3 +121,5 @@ func layOver(nb []byte, runs map[string]*Run, use func(*Run, map[string]json.Raw
 	doc["cells"] = b
 	return json.Marshal(doc)
 }
+
+func always(*Run, map[string]json.RawMessage) bool { return true }

@@ -70,12 +70,9 @@ function licenses(stats) {
     const p = JSON.parse(fs.readFileSync(path.join(dir, 'package.json')));
     if (!p.name || !p.version) continue; // a folder inside a package, marked as a module
     const license = p.license?.type ?? p.license ?? p.licenses?.map(l => l.type).join(' OR ') ?? '';
-    known.set(`${p.name}@${p.version}`, {
-      name: p.name,
-      versionInfo: p.version,
-      licenseId: license,
-      extractedText: licenseText(dir, { ...p, license })
-    });
+    const extractedText = licenseText(dir, { ...p, license });
+    const licenseId = license || (extractedText.includes('MIT License') ? 'MIT' : '');
+    known.set(`${p.name}@${p.version}`, { name: p.name, versionInfo: p.version, licenseId, extractedText });
   }
   const packages = [...known.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, p]) => p);
   return { packages };

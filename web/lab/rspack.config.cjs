@@ -83,7 +83,7 @@ const application = {
         // One file instead of some twenty: a notebook with one formula needs most of them.
         mathjax: {
           test: /[\\/]node_modules[\\/](mathjax-full|mhchemparser|speech-rule-engine)[\\/]/,
-          chunks: 'async',
+          chunks: chunk => !chunk.canBeInitial() && chunk.name !== 'boot',
           name: 'mathjax',
           enforce: true
         }

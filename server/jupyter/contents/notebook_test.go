@@ -10,7 +10,7 @@ import (
 	"cellar/internal/fault"
 )
 
-// The right column is what nbformat 5.10 writes for the left one.
+// The disk's form is nbformat's, except that a number keeps the digits it came with.
 func TestDiskForm(t *testing.T) {
 	const head = `"metadata":{},"nbformat":4,"nbformat_minor":4`
 	rows := []struct{ name, memory, disk string }{
@@ -163,8 +163,6 @@ func FuzzNotebook(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		v, err := parse(in)
 		if err != nil {
-			var tooDeep *fault.Error
-			_ = tooDeep
 			if fault.CodeOf(err) == "not_json" && json.Valid(in) {
 				t.Fatalf("%q is JSON: %v", in, err)
 			}

@@ -64,7 +64,7 @@ export class ConfigurationButton extends KernelWidget {
   protected render(): JSX.Element {
     const progress = this._progress;
     const current = this.kernel?.configuration;
-    const label = progress ? `${current ?? ''} → ${progress.target}` : (current ?? 'No kernel');
+    const label = progress ? `${current ?? ''} → ${progress.target}` : (current ?? (this.kernelId ? 'Configuration' : 'No kernel'));
     return (
       <>
         <button

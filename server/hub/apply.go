@@ -1,0 +1,130 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+)
+
+// Apply makes an older checkpoint the present state of the kernel it came from.
+// The present state is kept first, as a checkpoint of kind rollback.
+func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, files bool, o *Operation) error {
+	l, err := h.Live(p.ID, c.Kernel)
+	if err != nil {
+		return fault.New(fault.Conflict, "kernel_gone", "The kernel this checkpoint came from was shut down.")
+	}
+	release, err := l.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m, err := h.readManifest(c.ID)
+	if err != nil {
+		return err
+	}
+	o.Step(0.1, "Keeping the present state")
+	rec := l.Record()
+	var rollback Checkpoint
+	switch rec.State {
+	case kernel.Running:
+		if rollback, err = h.hibernate(ctx, l, KindRollback, o); err != nil {
+			return err
+		}
+	case kernel.Hibernated:
+		if rollback, err = h.Store.Checkpoint(ctx, p.ID, rec.Checkpoint); err != nil {
+			return err
+		}
+		if rollback.Kind == KindHibernate && rollback.ID != c.ID {
+			rollback.Kind, rollback.Name = KindRollback, defaultNames[KindRollback]
+			if err := h.Store.PutCheckpoint(ctx, rollback); err != nil {
+				return err
+			}
+		}
+	case kernel.Dead:
+	default:
+		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; apply the checkpoint when it runs or sleeps.", rec.State)
+	}
+	ctx = context.WithoutCancel(ctx)
+	o.Step(0.6, "Going back")
+	before := l.Record()
+	if err := h.goBack(ctx, p, l, c, m, files); err != nil {
+		return h.forward(ctx, l, before, rollback, err)
+	}
+	return nil
+}
+
+// goBack restores c in a lineage of its own: the journal as it was then.
+func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m manifest, files bool) error {
+	before := l.Record()
+	journal := nextJournal(before.Journal)
+	dir := filepath.Join(l.folder(), journal)
+	os.RemoveAll(dir)
+	if err := copyTree(filepath.Join(h.vaultDir(c.ID), "journal"), dir, p.FileOwner(), 1<<50); err != nil {
+		return err
+	}
+	if files {
+		if err := h.filesBack(ctx, p, c); err != nil {
+			return err
+		}
+	}
+	if err := l.change(ctx, func(k *Kernel) {
+		k.State, k.Journal, k.Parts, k.Image, k.Checkpoint = kernel.Resuming, journal, c.Parts, c.Image, c.ID
+	}); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.takeUpRuns(m.Runs, c.Seq)
+	l.rec.Acked = c.Seq
+	l.busy = "idle"
+	if len(m.Runs) > 0 {
+		l.busy = "busy"
+	}
+	l.mu.Unlock()
+	if err := h.thaw(ctx, l, h.dumpDir(c.ID)); err != nil {
+		return err
+	}
+	err := l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
+	if before.Journal != journal {
+		h.wg.Go(func() { os.RemoveAll(filepath.Join(l.folder(), before.Journal)) })
+	}
+	return err
+}
+
+// filesBack writes the notebook as it was at the checkpoint.
+func (h *Hub) filesBack(ctx context.Context, p Project, c Checkpoint) error {
+	nb, err := os.ReadFile(filepath.Join(h.vaultDir(c.ID), "notebook.ipynb"))
+	if errors.Is(err, os.ErrNotExist) {
+		return fault.New(fault.Unsupported, "no_files_kept", "This checkpoint keeps no files; apply it without.")
+	}
+	if err != nil {
+		return err
+	}
+	return h.Notebooks.Update(ctx, p, c.Notebook, func([]byte) ([]byte, error) { return nb, nil })
+}
+
+// forward undoes a going back that failed: the state before it comes back.
+func (h *Hub) forward(ctx context.Context, l *Live, before Kernel, rollback Checkpoint, cause error) error {
+	err := l.change(ctx, func(k *Kernel) {
+		k.Journal, k.Parts, k.Image, k.Acked = before.Journal, before.Parts, before.Image, before.Acked
+		k.Checkpoint, k.Container = rollback.ID, ""
+		k.State = kernel.Hibernated
+		if rollback.ID == "" {
+			k.State = kernel.Dead
+		}
+	})
+	l.mu.Lock()
+	if l.seq = rollback.Seq; rollback.ID == "" {
+		l.seq = before.Acked
+	}
+	l.mu.Unlock()
+	if m, e := h.readManifest(rollback.ID); rollback.ID != "" && e == nil {
+		l.mu.Lock()
+		l.takeUpRuns(m.Runs, rollback.Seq)
+		l.mu.Unlock()
+	}
+	return errors.Join(fault.Wrap(fault.Unavailable, "apply_failed", "The checkpoint could not be applied. The state from before is kept; it comes back when you run something.", cause), err)
+}

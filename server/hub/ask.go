@@ -1,0 +1,102 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+	"cellar/kernel/wire"
+)
+
+// hubSession is header.session of what the hub itself asks a kernel; clients
+// see nothing of it.
+const hubSession = "cellar-hub"
+
+var errBusy = fault.New(fault.Conflict, "kernel_busy", "A cell is running. Wait until it has ended, or interrupt it, and try again.")
+
+// Ask evaluates a Python expression in the kernel, silently and between cells,
+// and returns the string it gives. It is for the hub's own small questions; the
+// answer is untrusted.
+func (l *Live) Ask(ctx context.Context, expression string) (string, error) {
+	l.mu.Lock()
+	lang := l.h.specs[l.rec.Spec].Language
+	state, busy := l.rec.State, l.book.busy()
+	l.mu.Unlock()
+	switch {
+	case lang != "python":
+		return "", fault.New(fault.Unsupported, "not_python", "This works with Python kernels only, for now.")
+	case state != kernel.Running:
+		return "", fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s.", state)
+	case busy:
+		return "", errBusy
+	}
+	id := newID()
+	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: "execute_request", Session: hubSession, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3"})
+	content, err := json.Marshal(map[string]any{
+		"code": "", "silent": true, "store_history": false, "allow_stdin": false, "stop_on_error": false,
+		"user_expressions": map[string]string{"r": expression},
+	})
+	if err != nil {
+		return "", err
+	}
+	answer := make(chan *wire.Message, 1)
+	l.mu.Lock()
+	if l.asked == nil {
+		l.asked = map[string]chan *wire.Message{}
+	}
+	l.asked[id] = answer
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.asked, id)
+	}()
+	if err := l.Send(wire.Shell, &wire.Message{Header: header, Content: content}); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	select {
+	case <-ctx.Done():
+		return "", errBusy
+	case m := <-answer:
+		return askedAnswer(m)
+	}
+}
+
+func askedAnswer(m *wire.Message) (string, error) {
+	var c struct {
+		Expressions map[string]struct {
+			Status string            `json:"status"`
+			Data   map[string]string `json:"data"`
+			EName  string            `json:"ename"`
+			EValue string            `json:"evalue"`
+		} `json:"user_expressions"`
+	}
+	if err := json.Unmarshal(m.Content, &c); err != nil {
+		return "", err
+	}
+	r := c.Expressions["r"]
+	if r.Status != "ok" {
+		return "", fault.Newf(fault.Invalid, "cell_not_understood", "The kernel could not answer: %s: %.300s", r.EName, r.EValue)
+	}
+	return unquotePython(r.Data["text/plain"])
+}
+
+// unquotePython reads Python's repr of a hexadecimal string: quotes around it.
+func unquotePython(s string) (string, error) {
+	s = strings.Trim(s, "'\"")
+	b := make([]byte, len(s)/2)
+	for i := range b {
+		n, err := strconv.ParseUint(s[2*i:2*i+2], 16, 8)
+		if err != nil {
+			return "", fault.New(fault.Unavailable, "kernel_answer", "The kernel's answer could not be read.")
+		}
+		b[i] = byte(n)
+	}
+	return string(b), nil
+}

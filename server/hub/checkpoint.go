@@ -1,0 +1,243 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"cellar/checkpoint/criu"
+	"cellar/internal/fault"
+	"cellar/kernel"
+)
+
+// keepAutomatic is how many checkpoints that nobody asked for a kernel keeps.
+const keepAutomatic = 10
+
+// newCheckpoint describes a checkpoint of l at this moment.
+func (h *Hub) newCheckpoint(l *Live, kind, name string) Checkpoint {
+	notebook := h.notebookOf(l.rec.Project, l.rec.ID)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if name == "" {
+		name = defaultNames[kind]
+	}
+	return Checkpoint{
+		ID: newID(), Project: l.rec.Project, Kernel: l.rec.ID, Name: name, Kind: kind, Notebook: notebook,
+		Image: l.rec.Image, Parts: l.rec.Parts, Pinned: kind == KindManual, CreatedAt: time.Now(),
+	}
+}
+
+var defaultNames = map[string]string{
+	KindAuto: "Automatic", KindManual: "Checkpoint", KindHibernate: "Hibernated", KindSwitch: "Before a move",
+	KindRollback: "Before going back", KindPublish: "Published",
+}
+
+// Keep takes a checkpoint of a running kernel, which goes on.
+func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation) (Checkpoint, error) {
+	if name != "" {
+		var err error
+		if name, err = checkName(name); err != nil {
+			return Checkpoint{}, err
+		}
+	}
+	release, err := l.take(ctx)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	defer release()
+	rec := l.Record()
+	if rec.State == kernel.Hibernated {
+		return h.keepHibernated(ctx, l, kind, name)
+	}
+	if rec.State != kernel.Running {
+		return Checkpoint{}, fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; a checkpoint can be taken while it runs.", rec.State)
+	}
+	u, _ := h.Runtime.Usage(ctx, rec.Container)
+	if err := room(h.Data, u.Memory); err != nil {
+		return Checkpoint{}, err
+	}
+	c := h.newCheckpoint(l, kind, name)
+	p, err := h.Store.Project(ctx, rec.Project)
+	if err != nil {
+		return c, err
+	}
+	o.Step(0.1, "Keeping the kernel's state")
+	dir := h.vaultDir(c.ID)
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return c, err
+	}
+	l.unlink()
+	err = h.Runtime.Freeze(ctx, rec.Container, kernel.Freeze{Dir: h.dumpDir(c.ID), Leave: true, Paused: func() error {
+		return copyTree(l.journalDir(), filepath.Join(dir, "journal"), -1, h.JournalQuota+1<<30)
+	}})
+	l.mu.Lock()
+	c.Seq = l.seq
+	runs := l.keepRuns()
+	l.mu.Unlock()
+	// Whatever came of it, the kernel goes on: back to it first.
+	if e := l.connect(context.WithoutCancel(ctx)); e != nil {
+		h.wg.Go(func() { l.lost(e) })
+	}
+	if err == nil {
+		o.Step(0.7, "Writing it down")
+		c, err = h.finish(p, c, runs, h.notebookBytes(ctx, p, c.Notebook))
+	}
+	if err == nil {
+		err = h.Store.PutCheckpoint(context.WithoutCancel(ctx), c)
+	}
+	if err != nil {
+		return c, errors.Join(cannotFreeze(err), os.RemoveAll(dir))
+	}
+	return c, nil
+}
+
+// keepHibernated makes the checkpoint a kernel sleeps in the person's own.
+func (h *Hub) keepHibernated(ctx context.Context, l *Live, kind, name string) (Checkpoint, error) {
+	rec := l.Record()
+	c, err := h.Store.Checkpoint(ctx, rec.Project, rec.Checkpoint)
+	if err != nil {
+		return c, err
+	}
+	if kind == KindPublish {
+		return c, nil
+	}
+	c.Kind, c.Pinned = kind, kind == KindManual
+	if name != "" {
+		c.Name = name
+	}
+	return c, h.Store.PutCheckpoint(ctx, c)
+}
+
+func cannotFreeze(err error) error {
+	if errors.Is(err, fault.Exhausted) || errors.Is(err, fault.Conflict) {
+		return err
+	}
+	return fault.Wrap(fault.Unavailable, "freeze_failed", "The kernel cannot be frozen at this moment; it goes on unharmed. "+freezeHint(err), err)
+}
+
+// freezeHint names the usual reason in words.
+func freezeHint(err error) string {
+	for sign, hint := range map[string]string{
+		"tty":                     "A program in it uses a terminal of its own.",
+		"No space left on device": "The server's disk is full.",
+		"io_uring":                "A program in it uses io_uring.",
+		"external unix socket":    "A program in it talks to one outside.",
+	} {
+		if containsFold(err.Error(), sign) {
+			return hint
+		}
+	}
+	return "Try again in a moment."
+}
+
+func (h *Hub) notebookBytes(ctx context.Context, p Project, path string) []byte {
+	if path == "" {
+		return nil
+	}
+	nb, err := h.Notebooks.Read(ctx, p, path)
+	if err != nil {
+		return nil
+	}
+	return h.Overlay(p.ID).Loaded(path, nb)
+}
+
+// Checkpoints lists the checkpoints of a project, newest first, those of nodes
+// not among them.
+func (h *Hub) Checkpoints(ctx context.Context, project string) ([]Checkpoint, error) {
+	list, err := h.Store.Checkpoints(ctx, project)
+	return slices.DeleteFunc(list, func(c Checkpoint) bool { return c.Kind == KindPublish }), err
+}
+
+// DeleteCheckpoint forgets a checkpoint that nothing needs.
+func (h *Hub) DeleteCheckpoint(ctx context.Context, project, id string) error {
+	c, err := h.Store.Checkpoint(ctx, project, id)
+	if err != nil {
+		return err
+	}
+	for _, l := range h.LiveOf(project) {
+		if l.Record().Checkpoint == c.ID {
+			return fault.New(fault.Conflict, "checkpoint_in_use", "A hibernated kernel sleeps in this checkpoint. Resume it first, or shut it down.")
+		}
+	}
+	nodes, err := h.Store.Nodes(ctx, project)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if n.Checkpoint == c.ID {
+			return fault.Newf(fault.Conflict, "checkpoint_in_use", "The node %q serves from this checkpoint.", n.Name)
+		}
+	}
+	if err := h.Store.DeleteCheckpoint(ctx, c.ID); err != nil {
+		return err
+	}
+	return os.RemoveAll(h.vaultDir(c.ID))
+}
+
+// prune drops the oldest automatic checkpoints of a kernel over their number.
+func (h *Hub) prune(ctx context.Context, l *Live) {
+	list, err := h.Store.Checkpoints(ctx, l.rec.Project)
+	if err != nil {
+		return
+	}
+	n := 0
+	for _, c := range list {
+		if c.Kernel != l.rec.ID || c.Pinned || c.Kind == KindManual || c.Kind == KindPublish {
+			continue
+		}
+		if n++; n > keepAutomatic && c.ID != l.Record().Checkpoint {
+			if err := h.DeleteCheckpoint(ctx, c.Project, c.ID); err != nil && !errors.Is(err, fault.Conflict) {
+				h.Log.Warn("old checkpoint not removed", "checkpoint", c.ID, "error", err)
+			}
+		}
+	}
+}
+
+// thaw restores a dump as the next incarnation of l, whose deed is held. Files
+// that were open and have changed since are taken as they are now.
+func (h *Hub) thaw(ctx context.Context, l *Live, dump string) error {
+	c, err := h.container(ctx, l)
+	if err != nil {
+		return err
+	}
+	files := func(name string) (string, string) { return onMachine(c.Mounts, name) }
+	if _, err := criu.AdoptSizes(dump, files); err != nil {
+		return fault.Wrap(fault.Unavailable, "checkpoint_damaged", "The checkpoint's memory image cannot be read.", err)
+	}
+	if err := h.Runtime.Restore(ctx, c, dump); err != nil {
+		return fault.Wrap(fault.Unavailable, "thaw_failed", "The checkpoint could not be brought back to life.", err)
+	}
+	if err := l.begin(ctx, c.Name, kernel.Running); err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		return errors.Join(err, h.Runtime.Remove(undo, c.Name))
+	}
+	return nil
+}
+
+// onMachine translates a container's path to a folder of the machine and a path
+// below it; "" when it lies in no writable bind mount.
+func onMachine(mounts []kernel.Mount, name string) (top, rel string) {
+	for _, m := range mounts {
+		if rel, err := filepath.Rel(m.Target, name); err == nil && !m.ReadOnly && filepath.IsLocal(rel) {
+			return m.Source, rel
+		}
+	}
+	return "", ""
+}
+
+// RenameCheckpoint gives a checkpoint another name.
+func (h *Hub) RenameCheckpoint(ctx context.Context, project, id, name string) (Checkpoint, error) {
+	c, err := h.Store.Checkpoint(ctx, project, id)
+	if err != nil {
+		return c, err
+	}
+	if c.Name, err = checkName(name); err != nil {
+		return c, err
+	}
+	c.Pinned = true
+	return c, h.Store.PutCheckpoint(ctx, c)
+}

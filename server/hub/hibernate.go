@@ -1,0 +1,179 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+)
+
+func containsFold(s, sub string) bool {
+	return strings.Contains(strings.ToLower(s), strings.ToLower(sub))
+}
+
+// Hibernate freezes a kernel into a checkpoint and releases what it held.
+func (h *Hub) Hibernate(ctx context.Context, l *Live, o *Operation) (Checkpoint, error) {
+	release, err := l.take(ctx)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	defer release()
+	return h.hibernate(ctx, l, KindHibernate, o)
+}
+
+// hibernate does it, the deed being held. Steps and their undo: the state says
+// freezing and names the checkpoint before anything is dumped, so that a hub
+// that dies finds its way; a dump that fails leaves the kernel running.
+func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation) (c Checkpoint, err error) {
+	rec := l.Record()
+	if rec.State == kernel.Hibernated {
+		return h.Store.Checkpoint(ctx, rec.Project, rec.Checkpoint)
+	}
+	if rec.State != kernel.Running {
+		return c, fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; only a running one can hibernate.", rec.State)
+	}
+	u, _ := h.Runtime.Usage(ctx, rec.Container)
+	if err := room(h.Data, u.Memory); err != nil {
+		return c, err
+	}
+	p, err := h.Store.Project(ctx, rec.Project)
+	if err != nil {
+		return c, err
+	}
+	c = h.newCheckpoint(l, kind, "")
+	if err := l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint = kernel.Freezing, c.ID }); err != nil {
+		return c, err
+	}
+	o.Step(0.1, "Freezing the kernel")
+	l.unlink()
+	if err := h.freezeInto(ctx, l, c.ID); err != nil {
+		return c, h.backToRunning(ctx, l, c.ID, err)
+	}
+	// From here on the dump is the kernel: no cancelling any more.
+	ctx = context.WithoutCancel(ctx)
+	o.Step(0.7, "Writing the checkpoint")
+	c, err = h.closeCheckpoint(ctx, p, l, c)
+	if err != nil {
+		err = errors.Join(err, h.thaw(ctx, l, h.dumpDir(c.ID)))
+		return c, err
+	}
+	l.mu.Lock()
+	waiting := len(l.out) > 0
+	l.mu.Unlock()
+	if err := l.change(ctx, func(k *Kernel) { k.State, k.Container, k.Detail = kernel.Hibernated, "", "" }); err != nil {
+		h.Log.Error("hibernation not recorded", "kernel", l.rec.ID, "error", err)
+	}
+	h.wg.Go(func() { h.prune(h.ctx, l) })
+	l.persist(ctx)
+	if waiting { // something was sent while it froze
+		h.wake(l)
+	}
+	return c, nil
+}
+
+// freezeInto dumps the kernel's container into the folder of a checkpoint and
+// ends the container.
+func (h *Hub) freezeInto(ctx context.Context, l *Live, id string) error {
+	dump := h.dumpDir(id)
+	if err := os.MkdirAll(filepath.Dir(dump), 0o711); err != nil {
+		return err
+	}
+	return h.Runtime.Freeze(ctx, l.Record().Container, kernel.Freeze{Dir: dump})
+}
+
+// backToRunning undoes a freeze that failed.
+func (h *Hub) backToRunning(ctx context.Context, l *Live, id string, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	rec := l.Record()
+	list, err := h.Runtime.List(ctx)
+	running := false
+	for _, s := range list {
+		running = running || s.Name == rec.Container && s.Running
+	}
+	if err == nil && !running && h.dumped(id) {
+		// Dumped and ended, only the tidying failed: the dump is the kernel.
+		if err = h.Runtime.Remove(ctx, rec.Container); err == nil {
+			if err = h.thaw(ctx, l, h.dumpDir(id)); err == nil {
+				return cannotFreeze(cause)
+			}
+		}
+	}
+	if err == nil {
+		if err = l.connect(ctx); err == nil {
+			err = l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint = kernel.Running, "" })
+		}
+	}
+	if err != nil {
+		l.fail(ctx, "The kernel was lost while it was frozen. Its last checkpoint can be applied.")
+		return errors.Join(cannotFreeze(cause), err)
+	}
+	return errors.Join(cannotFreeze(cause), os.RemoveAll(filepath.Dir(h.dumpDir(id))))
+}
+
+// closeCheckpoint completes the checkpoint of a kernel whose container is gone.
+func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpoint) (Checkpoint, error) {
+	if err := copyTree(l.journalDir(), filepath.Join(h.vaultDir(c.ID), "journal"), -1, h.JournalQuota+1<<30); err != nil {
+		return c, err
+	}
+	l.mu.Lock()
+	c.Seq = l.seq
+	runs := l.keepRuns()
+	l.mu.Unlock()
+	c, err := h.finish(p, c, runs, h.notebookBytes(ctx, p, c.Notebook))
+	if err != nil {
+		return c, err
+	}
+	return c, h.Store.PutCheckpoint(ctx, c)
+}
+
+// wake resumes a hibernated kernel because something was sent to it.
+func (h *Hub) wake(l *Live) {
+	h.wg.Go(func() {
+		if err := h.Resume(h.ctx, l, nil); err != nil && h.ctx.Err() == nil {
+			h.Log.Error("kernel not woken", "kernel", l.rec.ID, "error", err)
+			l.mu.Lock()
+			l.rec.Detail = "Waking it failed: " + fault.Detail(err)
+			l.waking = false
+			l.mu.Unlock()
+			l.tell()
+		}
+	})
+}
+
+// Resume brings a hibernated kernel back. o may be nil.
+func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
+	release, err := l.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	rec := l.Record()
+	if rec.State == kernel.Running {
+		return nil
+	}
+	if rec.State != kernel.Hibernated {
+		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; only a hibernated one can be resumed.", rec.State)
+	}
+	if _, err := h.readManifest(rec.Checkpoint); err != nil {
+		return err
+	}
+	if err := l.change(ctx, func(k *Kernel) { k.State = kernel.Resuming }); err != nil {
+		return err
+	}
+	if o != nil {
+		o.Step(0.2, "Bringing the kernel back")
+	}
+	if err := h.thaw(ctx, l, h.dumpDir(rec.Checkpoint)); err != nil {
+		return errors.Join(err, l.change(ctx, func(k *Kernel) { k.State, k.Container = kernel.Hibernated, "" }))
+	}
+	l.mu.Lock()
+	l.waking = false
+	l.mu.Unlock()
+	return l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
+}

@@ -1,0 +1,277 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"cellar/kernel"
+)
+
+// reconcile assumes we were just restarted, perhaps after kill -9, perhaps after
+// a reboot: it looks at what runs, compares it with the records and repairs.
+func (h *Hub) reconcile(ctx context.Context) error {
+	records, err := h.Store.Kernels(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := h.Runtime.List(ctx)
+	if err != nil {
+		return err
+	}
+	running := map[string]kernel.Status{}
+	for _, s := range list {
+		running[s.Name] = s
+	}
+	wanted := map[string]bool{}
+	for _, rec := range records {
+		l := h.newLive(rec)
+		l.info, _ = os.ReadFile(l.infoFile())
+		h.live[rec.ID] = l
+		name := h.incarnation(rec, running)
+		if name != "" {
+			wanted[name] = true
+		}
+		h.wg.Go(func() { h.takeUp(l, name) })
+	}
+	// What no record wants: incarnations of before, instances of nodes.
+	for _, s := range list {
+		if s.Labels["cellar.kind"] == "" || wanted[s.Name] {
+			continue
+		}
+		if err := h.Runtime.Remove(ctx, s.Name); err != nil {
+			h.Log.Error("leftover container not removed", "container", s.Name, "error", err)
+		}
+	}
+	h.sweepInstances()
+	h.sweepMoves(records)
+	return h.sweepVault(ctx, records)
+}
+
+// incarnation names the container that is the kernel now: the one on record,
+// or, after a hub that died between making one and recording it, the newest.
+func (h *Hub) incarnation(rec Kernel, running map[string]kernel.Status) string {
+	if s, ok := running[rec.Container]; ok && s.Running {
+		return rec.Container
+	}
+	best := ""
+	for name, s := range running {
+		if s.Labels["cellar.kernel"] == string(rec.ID) && s.Running && (len(name) > len(best) || (len(name) == len(best) && name > best)) {
+			best = name
+		}
+	}
+	return best
+}
+
+// takeUp brings one kernel's record in line with what was found.
+func (h *Hub) takeUp(l *Live, name string) {
+	release, err := l.take(h.ctx)
+	if err != nil {
+		return
+	}
+	defer release()
+	ctx := h.ctx
+	rec := l.Record()
+	if name != "" && h.adopt(ctx, l, name) {
+		return
+	}
+	switch {
+	case rec.State == kernel.Dead && rec.Container == "":
+	case rec.State == kernel.Hibernated && rec.Container == "":
+	case rec.Checkpoint != "" && h.dumped(rec.Checkpoint):
+		h.takeUpDump(ctx, l)
+	default:
+		l.force(ctx, kernel.Dead, h.lastCheckpointNote(ctx, l))
+	}
+}
+
+// adopt connects to a container that runs. One that was being dumped may end
+// under our hands: then the dump is the kernel.
+func (h *Hub) adopt(ctx context.Context, l *Live, name string) bool {
+	l.mu.Lock()
+	l.rec.Container = name
+	was := l.rec.State
+	l.mu.Unlock()
+	for range 3 {
+		err := l.connect(ctx)
+		if err == nil {
+			break
+		}
+		list, lerr := h.Runtime.List(ctx)
+		alive := false
+		for _, s := range list {
+			alive = alive || s.Name == name && s.Running
+		}
+		if lerr == nil && !alive {
+			return false
+		}
+		h.Log.Warn("kernel does not answer yet", "kernel", l.rec.ID, "container", name, "error", err)
+	}
+	l.mu.Lock()
+	linked := l.link != nil
+	l.mu.Unlock()
+	if !linked {
+		return false
+	}
+	state := kernel.Running
+	if was == kernel.Starting {
+		state = kernel.Starting
+	}
+	l.mu.Lock()
+	conf, err := h.Configuration(l.rec.Configuration)
+	l.mu.Unlock()
+	if err == nil {
+		if err := h.Runtime.Update(ctx, name, h.limits(conf, l)); err != nil {
+			h.Log.Warn("limits not renewed", "kernel", l.rec.ID, "error", err)
+		}
+	}
+	l.force(ctx, state, "")
+	if state == kernel.Starting {
+		h.wg.Go(l.awaitReady)
+	}
+	return true
+}
+
+// takeUpDump makes a whole dump, whose container is gone, the kernel again.
+func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
+	rec := l.Record()
+	if rec.Container != "" {
+		if err := h.Runtime.Remove(ctx, rec.Container); err != nil {
+			h.Log.Error("container not removed", "container", rec.Container, "error", err)
+		}
+	}
+	l.mu.Lock()
+	l.rec.Container = ""
+	l.mu.Unlock()
+	if rec.State == kernel.Switching || rec.State == kernel.Resuming {
+		// It was on its way to run: let it.
+		if err := h.thaw(ctx, l, h.dumpDir(rec.Checkpoint)); err == nil {
+			l.force(ctx, kernel.Running, "")
+			l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
+			return
+		}
+	}
+	if _, err := h.readManifest(rec.Checkpoint); err != nil {
+		c := h.newCheckpoint(l, KindHibernate, "")
+		id := rec.Checkpoint
+		p, err := h.Store.Project(ctx, rec.Project)
+		if err == nil {
+			if err = os.MkdirAll(h.vaultDir(c.ID), 0o711); err == nil {
+				if err = os.Rename(h.dumpDir(id), h.dumpDir(c.ID)); err != nil {
+					err = copyTree(h.dumpDir(id), h.dumpDir(c.ID), -1, 1<<50)
+				}
+			}
+		}
+		if err == nil {
+			err = readableTree(h.dumpDir(c.ID))
+		}
+		if err == nil {
+			c, err = h.closeCheckpoint(ctx, p, l, c)
+		}
+		if err != nil {
+			h.Log.Error("dump not taken up", "kernel", rec.ID, "error", err)
+			l.force(ctx, kernel.Dead, h.lastCheckpointNote(ctx, l))
+			return
+		}
+		l.mu.Lock()
+		l.rec.Checkpoint = c.ID
+		l.mu.Unlock()
+	}
+	l.force(ctx, kernel.Hibernated, "")
+}
+
+// force sets a state that was found, not chosen.
+func (l *Live) force(ctx context.Context, state kernel.State, detail string) {
+	l.mu.Lock()
+	if l.rec.State != state {
+		l.rec.Since = time.Now()
+	}
+	l.rec.State, l.rec.Detail = state, detail
+	if state == kernel.Dead || state == kernel.Hibernated {
+		l.rec.Container = ""
+	}
+	if state == kernel.Running || state == kernel.Starting {
+		l.rec.Checkpoint = ""
+	}
+	rec := l.rec
+	l.mu.Unlock()
+	if err := l.h.Store.PutKernel(ctx, rec); err != nil {
+		l.h.Log.Error("kernel record not written", "kernel", rec.ID, "error", err)
+	}
+	l.tell()
+	if state == kernel.Dead {
+		l.toldDead()
+	}
+}
+
+// lastCheckpointNote says honestly what is left of a kernel that did not survive.
+func (h *Hub) lastCheckpointNote(ctx context.Context, l *Live) string {
+	list, err := h.Store.Checkpoints(ctx, l.rec.Project)
+	if err == nil {
+		for _, c := range list {
+			if c.Kernel == l.rec.ID && c.Kind != KindPublish {
+				return "The kernel did not survive the restart of the machine. Its last checkpoint, " + c.Name + ", is from " +
+					c.CreatedAt.UTC().Format("2006-01-02 15:04") + " UTC; apply it to go on from there."
+			}
+		}
+	}
+	return "The kernel did not survive the restart of the machine, and there is no checkpoint of it. Restart it to go on."
+}
+
+// sweepMoves removes dumps of moves that no record names.
+func (h *Hub) sweepMoves(records []Kernel) {
+	entries, err := os.ReadDir(h.moveRoot())
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		used := false
+		for _, r := range records {
+			used = used || r.Checkpoint == e.Name()
+		}
+		if !used {
+			os.RemoveAll(filepath.Join(h.moveRoot(), e.Name()))
+		}
+	}
+}
+
+// sweepVault removes folders of checkpoints that were never finished, and finds
+// those whose row was not written.
+func (h *Hub) sweepVault(ctx context.Context, records []Kernel) error {
+	entries, err := os.ReadDir(filepath.Join(h.Data, "vault"))
+	if err != nil {
+		return err
+	}
+	list, err := h.Store.Checkpoints(ctx, "")
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, c := range list {
+		known[c.ID] = true
+	}
+	for _, r := range records {
+		known[r.Checkpoint] = true
+	}
+	for _, e := range entries {
+		if !known[e.Name()] {
+			err = errors.Join(err, os.RemoveAll(h.vaultDir(e.Name())))
+		}
+	}
+	return err
+}
+
+// readableTree opens dump files to the restoring child, as the runtime does.
+func readableTree(dir string) error {
+	return filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.Chmod(p, 0o755)
+		}
+		return os.Chmod(p, 0o644)
+	})
+}

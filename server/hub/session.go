@@ -1,0 +1,128 @@
+package hub
+
+import (
+	"context"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+)
+
+// OpenSession opens a notebook, console or file on a kernel: the session there
+// is for that path, or a new one on kernel id, or on a kernel started for it.
+func (h *Hub) OpenSession(ctx context.Context, p Project, s Session, id kernel.ID, spec, configuration string) (Session, error) {
+	h.session.Lock() // four clients that open one notebook at once get one session
+	defer h.session.Unlock()
+	list, err := h.Store.Sessions(ctx, p.ID)
+	if err != nil {
+		return s, err
+	}
+	if i := slices.IndexFunc(list, func(o Session) bool { return o.Path == s.Path }); i >= 0 {
+		if _, err := h.Live(p.ID, list[i].Kernel); err == nil {
+			return list[i], nil
+		}
+	}
+	if id != "" {
+		if _, err := h.Live(p.ID, id); err != nil {
+			return s, err
+		}
+	} else {
+		dir := path.Dir(s.Path)
+		if s.Type != "notebook" && path.Ext(s.Path) == "" {
+			dir = path.Dir(s.Path)
+		}
+		l, err := h.StartKernel(ctx, p, spec, cleanDir(dir), configuration)
+		if err != nil {
+			return s, err
+		}
+		id = l.ID()
+	}
+	s.ID, s.Project, s.Kernel, s.CreatedAt = uuid.NewString(), p.ID, id, time.Now()
+	return s, h.Store.PutSession(ctx, s)
+}
+
+// cleanDir is a folder below the project's files, "" for the top.
+func cleanDir(dir string) string {
+	dir = path.Clean("/" + dir)[1:]
+	if dir == "." {
+		return ""
+	}
+	return dir
+}
+
+// Session finds a session.
+func (h *Hub) Session(ctx context.Context, project, id string) (Session, error) {
+	list, err := h.Store.Sessions(ctx, project)
+	if err != nil {
+		return Session{}, err
+	}
+	if i := slices.IndexFunc(list, func(s Session) bool { return s.ID == id }); i >= 0 {
+		return list[i], nil
+	}
+	return Session{}, fault.New(fault.NotFound, "session_not_found", "There is no session by that ID.")
+}
+
+// CloseSession ends a session and, when no other uses it, its kernel.
+func (h *Hub) CloseSession(ctx context.Context, project, id string) error {
+	s, err := h.Session(ctx, project, id)
+	if err != nil {
+		return err
+	}
+	if err := h.Store.DeleteSession(ctx, project, id); err != nil {
+		return err
+	}
+	list, err := h.Store.Sessions(ctx, project)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(list, func(o Session) bool { return o.Kernel == s.Kernel }) {
+		return nil
+	}
+	l, err := h.Live(project, s.Kernel)
+	if err != nil {
+		return nil
+	}
+	return h.Shutdown(ctx, l)
+}
+
+// ChangeSession renames a session or gives it another kernel.
+func (h *Hub) ChangeSession(ctx context.Context, p Project, id string, change func(*Session), spec string) (Session, error) {
+	h.session.Lock()
+	defer h.session.Unlock()
+	s, err := h.Session(ctx, p.ID, id)
+	if err != nil {
+		return s, err
+	}
+	old := s.Kernel
+	change(&s)
+	if s.Kernel == "" { // another kind of kernel
+		rec := Kernel{}
+		if l, err := h.Live(p.ID, old); err == nil {
+			rec = l.Record()
+		}
+		l, err := h.StartKernel(ctx, p, spec, cleanDir(path.Dir(s.Path)), rec.Configuration)
+		if err != nil {
+			return s, err
+		}
+		s.Kernel = l.ID()
+	} else if _, err := h.Live(p.ID, s.Kernel); err != nil {
+		return s, err
+	}
+	if err := h.Store.PutSession(ctx, s); err != nil {
+		return s, err
+	}
+	if s.Kernel != old {
+		list, err := h.Store.Sessions(ctx, p.ID)
+		if err != nil {
+			return s, err
+		}
+		if l, err := h.Live(p.ID, old); err == nil && !slices.ContainsFunc(list, func(o Session) bool { return o.Kernel == old }) {
+			return s, h.Shutdown(ctx, l)
+		}
+	}
+	return s, nil
+}

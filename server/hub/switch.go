@@ -1,0 +1,152 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+)
+
+// Switch gives a kernel another configuration, keeping its state: in place when
+// it runs, or, with move, by checkpoint and restore into a new container.
+func (h *Hub) Switch(ctx context.Context, l *Live, name string, move bool, o *Operation) error {
+	conf, err := h.Configuration(name)
+	if err != nil {
+		return err
+	}
+	if !h.Available(conf) {
+		return fault.Newf(fault.Unavailable, "configuration_unavailable", "This machine cannot give %s.", conf.Name)
+	}
+	release, err := l.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	rec := l.Record()
+	switch {
+	case rec.State == kernel.Hibernated || rec.State == kernel.Dead:
+		return l.change(ctx, func(k *Kernel) { k.Configuration = conf.Name })
+	case rec.State != kernel.Running && rec.State != kernel.Starting:
+		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; switch it when it runs.", rec.State)
+	case move:
+		return h.move(ctx, l, conf, o)
+	}
+	return h.resize(ctx, l, conf, o)
+}
+
+// resize changes the limits of the running container.
+func (h *Hub) resize(ctx context.Context, l *Live, conf Configuration, o *Operation) error {
+	rec := l.Record()
+	u, err := h.Runtime.Usage(ctx, rec.Container)
+	if err == nil && conf.Memory > 0 && u.Memory >= conf.Memory {
+		return fault.Newf(fault.Conflict, "does_not_fit", "The kernel uses %d MiB, and %s has %d MiB. Free some memory first.", u.Memory>>20, conf.Name, conf.Memory>>20)
+	}
+	o.Step(0.5, "Switching to "+conf.Name)
+	if err := h.Runtime.Update(ctx, rec.Container, h.limits(conf, l)); err != nil {
+		undo := context.WithoutCancel(ctx)
+		if old, e := h.Configuration(rec.Configuration); e == nil {
+			err = errors.Join(err, h.Runtime.Update(undo, rec.Container, h.limits(old, l)))
+		}
+		return fault.Wrap(fault.Unavailable, "switch_failed", fmt.Sprintf("The switch to %s did not succeed; the kernel goes on as it was.", conf.Name), err)
+	}
+	l.setLimit(conf.Memory)
+	return l.change(ctx, func(k *Kernel) { k.Configuration = conf.Name })
+}
+
+func (l *Live) setLimit(memory int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.usage.Limit = memory
+}
+
+// move carries the kernel into a new container. Until the dump is whole the old
+// container is the kernel; from then on the dump is, until a container made
+// from it answers. The record names the dump before it is begun.
+func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operation) error {
+	rec := l.Record()
+	if rec.State != kernel.Running {
+		return fault.New(fault.Conflict, "wrong_state", "The kernel has only just been started; move it when it has answered.")
+	}
+	u, _ := h.Runtime.Usage(ctx, rec.Container)
+	if conf.Memory > 0 && u.Memory >= conf.Memory {
+		return fault.Newf(fault.Conflict, "does_not_fit", "The kernel uses %d MiB, and %s has %d MiB. Free some memory first.", u.Memory>>20, conf.Name, conf.Memory>>20)
+	}
+	id := h.placeForMove(u.Memory)
+	if id == "" {
+		if err := room(h.Data, u.Memory); err != nil {
+			return err
+		}
+		id = newID()
+	}
+	if err := l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint, k.Detail = kernel.Switching, id, "Switching to "+conf.Name }); err != nil {
+		return err
+	}
+	o.Step(0.1, "Switching to "+conf.Name+": freezing")
+	l.unlink()
+	if err := h.freezeInto(ctx, l, id); err != nil {
+		return h.backToRunning(ctx, l, id, err)
+	}
+	ctx = context.WithoutCancel(ctx)
+	o.Step(0.5, "Switching to "+conf.Name+": thawing")
+	l.mu.Lock()
+	l.rec.Configuration, l.rec.Container = conf.Name, ""
+	l.mu.Unlock()
+	err := h.thaw(ctx, l, h.dumpDir(id))
+	if err != nil {
+		h.Log.Error("move failed, going back", "kernel", rec.ID, "to", conf.Name, "error", err)
+		l.mu.Lock()
+		l.rec.Configuration = rec.Configuration
+		l.mu.Unlock()
+		if back := h.thaw(ctx, l, h.dumpDir(id)); back != nil {
+			return h.strand(ctx, l, id, errors.Join(err, back))
+		}
+		err = fault.Wrap(fault.Unavailable, "switch_failed", fmt.Sprintf("The move to %s did not succeed; the kernel goes on as it was.", conf.Name), err)
+	}
+	if e := l.change(ctx, func(k *Kernel) { k.Checkpoint, k.Detail = "", "" }); e != nil {
+		h.Log.Error("move not recorded", "kernel", rec.ID, "error", e)
+	}
+	h.wg.Go(func() { os.RemoveAll(filepath.Dir(h.dumpDir(id))) })
+	return err
+}
+
+// placeForMove names a dump in memory if there is room for it twice, else "".
+func (h *Hub) placeForMove(need int64) string {
+	if memoryAvailable() < 2*need+(256<<20) || os.MkdirAll(h.moveRoot(), 0o711) != nil || room(h.moveRoot(), need) != nil {
+		return ""
+	}
+	return movePrefix + newID()
+}
+
+// strand makes a checkpoint of a dump that did not come back to life now: the
+// session hibernates in it instead of being lost.
+func (h *Hub) strand(ctx context.Context, l *Live, id string, cause error) error {
+	c := h.newCheckpoint(l, KindSwitch, "")
+	p, err := h.Store.Project(ctx, c.Project)
+	if err == nil {
+		if id != c.ID {
+			if err = os.MkdirAll(h.vaultDir(c.ID), 0o711); err == nil {
+				err = copyTree(h.dumpDir(id), h.dumpDir(c.ID), -1, 1<<50)
+			}
+		}
+		if err == nil {
+			err = readableTree(h.dumpDir(c.ID))
+		}
+		if err == nil {
+			c, err = h.closeCheckpoint(ctx, p, l, c)
+		}
+	}
+	if err != nil {
+		l.fail(ctx, "The kernel could not be moved and could not be kept.")
+		return errors.Join(cause, err)
+	}
+	os.RemoveAll(filepath.Dir(h.dumpDir(id)))
+	err = l.change(ctx, func(k *Kernel) {
+		k.State, k.Container, k.Checkpoint = kernel.Hibernated, "", c.ID
+		k.Detail = "A move did not succeed. The state is kept; it comes back when you run something."
+	})
+	return errors.Join(fault.Wrap(fault.Unavailable, "switch_failed", "The move did not succeed; the session is kept, hibernated.", cause), err)
+}

@@ -1,0 +1,9 @@
+package console
+
+import "embed"
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS

@@ -1,0 +1,96 @@
+// The checkpoints of a project: go back to one, delete one.
+
+import { api, follow, path, sentence } from "./api.js";
+import { ask } from "./dialog.js";
+import { button, byId, bytes, empty, h, listOf, notice, part, progress, rows, say, setText, setWhen } from "./dom.js";
+
+const kinds = {
+  auto: "Automatic", manual: "Kept by hand", hibernate: "Hibernation", switch: "Change of configuration",
+  rollback: "Before going back", publish: "Published",
+};
+const few = 20;
+
+export function checkpointsPart(project) {
+  const list = h("ul", { class: "stack tight" });
+  const more = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => { all = true; show(items); } });
+  const put = rows(list, (c) => checkpointRow(project, c, () => look(true)));
+  let items = [];
+  let all = false;
+  const show = (found) => {
+    items = [...found].sort((a, b) => new Date(b.created_at) - new Date(a.created_at));
+    put(all ? items : items.slice(0, few));
+    more.hidden = all || items.length <= few;
+    setText(more, `Show all ${items.length}`);
+  };
+  const look = part(byId("checkpoints"), {
+    load: listOf(project.api("/checkpoints")), body: h("div", {}, list, more), show, count: byId("checkpoints-count"),
+    none: () => empty("No checkpoints", "A checkpoint holds a kernel’s variables, its notebook and files at one moment. One is kept whenever a kernel hibernates."),
+  });
+  return { look };
+}
+
+function checkpointRow(project, checkpoint, look) {
+  const name = h("span", { class: "title" });
+  const kind = h("span", { class: "pill faint" });
+  const created = h("time", {});
+  const about = h("span", {});
+  const bar = progress("Going back");
+  const trouble = h("div", {});
+  const back = button("Go back to this …", "", () => apply());
+  const gone = button("Delete …", "quiet", () => remove());
+  const el = h("li", { class: "card checkpoint" },
+    h("div", { class: "line" },
+      h("div", { class: "what" }, h("div", { class: "line tight" }, name, kind), h("p", { class: "sub" }, created, about)),
+      h("div", { class: "actions" }, back, gone)),
+    bar.el, trouble);
+  const url = (deed = "") => project.api(path`/checkpoints/${checkpoint.id}` + deed);
+
+  async function apply() {
+    const picked = await ask({
+      title: "Go back to this checkpoint?", action: "Go back",
+      body: [
+        h("p", {}, `${checkpoint.notebook || "The kernel"} gets back the variables it had on ${new Date(checkpoint.created_at).toLocaleString()}. What it computed since then is gone unless a later checkpoint holds it.`),
+        h("label", { class: "check" }, h("input", { type: "checkbox", name: "files" }), h("span", {}, "Bring back the notebook and the files of that moment as well")),
+      ],
+      run: async (form) => ({ files: form.elements.files.checked }),
+    });
+    if (!picked) return;
+    trouble.replaceChildren();
+    back.hidden = gone.hidden = true;
+    bar.set(null, "Going back …");
+    try {
+      await follow(await api("POST", url("/apply"), picked, { quiet: true }), (o) => bar.set(o.progress, o.message || "Going back …"));
+      say("The kernel is back at the checkpoint.");
+    } catch (error) {
+      trouble.replaceChildren(notice("fail", sentence(error), button("Close", "small quiet", () => trouble.replaceChildren())));
+    } finally {
+      back.hidden = gone.hidden = false;
+      bar.hide();
+      await project.lookAll();
+    }
+  }
+
+  async function remove() {
+    const done = await ask({
+      title: "Delete this checkpoint?", action: "Delete", danger: true,
+      body: [h("p", {}, "Nobody can go back to it afterwards. The kernel and its notebook stay as they are.")],
+      run: async () => { await api("DELETE", url()); return true; },
+    });
+    if (done) {
+      say("The checkpoint is deleted.");
+      await look();
+    }
+  }
+
+  function update(c) {
+    checkpoint = c;
+    const word = kinds[c.kind] ?? c.kind ?? "";
+    setText(name, c.name || c.notebook || word || c.id);
+    setText(kind, word);
+    setWhen(created, c.created_at, "some time ago");
+    const facts = [c.name && c.notebook, bytes(c.size), c.added_bytes !== undefined && `${bytes(c.added_bytes)} of it new`];
+    setText(about, facts.filter(Boolean).map((f) => ` · ${f}`).join(""));
+  }
+
+  return { el, update };
+}

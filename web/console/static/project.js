@@ -1,0 +1,61 @@
+// One project: its kernels, checkpoints and nodes.
+
+import { base, list, path } from "./api.js";
+import { checkpointsPart } from "./checkpoints.js";
+import { button, byId, every } from "./dom.js";
+import { kernelsPart } from "./kernels.js";
+import { nodesPart } from "./nodes.js";
+import { deleteProject } from "./projects.js";
+
+const { id, name } = byId("project").dataset;
+const project = {
+  id, name, kernels: [], configurations: [],
+  api: (rest) => path`projects/${id}` + rest,
+};
+
+const configurations = list("configurations", { quiet: true })
+  .then((items) => { project.configurations = items; })
+  .catch(() => {}); // the kernels are shown all the same
+
+const checkpoints = checkpointsPart(project);
+const nodes = nodesPart(project);
+const kernels = kernelsPart(project, { changed: () => checkpoints.look(true) });
+project.lookAll = () => Promise.all([kernels.look(true), checkpoints.look(true), nodes.look(true)]);
+
+/** Follows the project's events while the page is seen: a browser has few connections to spare. */
+function followEvents() {
+  let source = null;
+  const turn = () => {
+    if (document.hidden) {
+      source?.close();
+      source = null;
+    } else if (!source) {
+      source = new EventSource(`${base}/api/v1/${project.api("/events")}`);
+      source.addEventListener("kernel", (event) => {
+        try {
+          kernels.told(JSON.parse(event.data));
+        } catch {
+          kernels.look(true);
+        }
+      });
+      source.addEventListener("node", () => nodes.look(true));
+      source.addEventListener("checkpoint", () => checkpoints.look(true));
+    }
+  };
+  document.addEventListener("visibilitychange", turn);
+  addEventListener("pagehide", () => source?.close());
+  turn();
+}
+
+byId("delete").replaceWith(button("Delete the project …", "danger", async () => {
+  if (await deleteProject(project)) location.assign(`${base}/`);
+}));
+
+kernels.look();
+checkpoints.look();
+nodes.look();
+configurations.then(() => kernels.again());
+every(5000, kernels.look);
+every(15_000, checkpoints.look);
+every(5000, nodes.look);
+followEvents();
