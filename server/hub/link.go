@@ -14,6 +14,19 @@ import (
 	"cellar/kernel/wire"
 )
 
+// SendFrom is Send for a connected client. The client's session is the one its
+// messages name: answers find their way by it.
+func (l *Live) SendFrom(c *Client, ch wire.Channel, m *wire.Message) error {
+	if h, err := wire.ParseHeader(m.Header); err == nil && h.Session != "" && h.Session != hubSession {
+		l.mu.Lock()
+		if c.Session == "" || c.Session != h.Session {
+			c.Session = h.Session
+		}
+		l.mu.Unlock()
+	}
+	return l.Send(ch, m)
+}
+
 // Send takes a message of a client for the kernel. While the kernel is frozen,
 // moved or started it waits in order; a hibernated kernel is woken by it.
 func (l *Live) Send(ch wire.Channel, m *wire.Message) error {

@@ -31,11 +31,7 @@ func (h *Hub) OpenSession(ctx context.Context, p Project, s Session, id kernel.I
 			return s, err
 		}
 	} else {
-		dir := path.Dir(s.Path)
-		if s.Type != "notebook" && path.Ext(s.Path) == "" {
-			dir = path.Dir(s.Path)
-		}
-		l, err := h.StartKernel(ctx, p, spec, cleanDir(dir), configuration)
+		l, err := h.StartKernel(ctx, p, spec, cleanDir(path.Dir(s.Path)), configuration)
 		if err != nil {
 			return s, err
 		}
@@ -89,8 +85,9 @@ func (h *Hub) CloseSession(ctx context.Context, project, id string) error {
 	return h.Shutdown(ctx, l)
 }
 
-// ChangeSession renames a session or gives it another kernel.
-func (h *Hub) ChangeSession(ctx context.Context, p Project, id string, change func(*Session), spec string) (Session, error) {
+// ChangeSession renames a session or gives it another kernel: change sets the
+// fields; with an empty Kernel a new one of kind *spec is started.
+func (h *Hub) ChangeSession(ctx context.Context, p Project, id string, change func(*Session), spec *string) (Session, error) {
 	h.session.Lock()
 	defer h.session.Unlock()
 	s, err := h.Session(ctx, p.ID, id)
@@ -104,7 +101,7 @@ func (h *Hub) ChangeSession(ctx context.Context, p Project, id string, change fu
 		if l, err := h.Live(p.ID, old); err == nil {
 			rec = l.Record()
 		}
-		l, err := h.StartKernel(ctx, p, spec, cleanDir(path.Dir(s.Path)), rec.Configuration)
+		l, err := h.StartKernel(ctx, p, *spec, cleanDir(path.Dir(s.Path)), rec.Configuration)
 		if err != nil {
 			return s, err
 		}

@@ -29,7 +29,7 @@ async function create() {
   });
   if (!made) return;
   look(true);
-  await once({ title: "Your new token", label: "Token", value: made.token, text: "Copy it now: it is shown this once and nowhere kept in clear." });
+  await once({ title: "Your new token", label: "Token", value: made.token, text: "Copy it now: it is shown only this once, and the server keeps no copy that could be shown again." });
 }
 
 async function take(token) {

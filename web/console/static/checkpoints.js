@@ -88,7 +88,7 @@ function checkpointRow(project, checkpoint, look) {
     setText(name, c.name || c.notebook || word || c.id);
     setText(kind, word);
     setWhen(created, c.created_at, "some time ago");
-    const facts = [c.name && c.notebook, bytes(c.size), c.added_bytes !== undefined && `${bytes(c.added_bytes)} of it new`];
+    const facts = [c.name && c.notebook, bytes(c.size), c.added_bytes < c.size && `${bytes(c.added_bytes)} of it new`];
     setText(about, facts.filter(Boolean).map((f) => ` · ${f}`).join(""));
   }
 

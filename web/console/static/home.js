@@ -1,14 +1,26 @@
 // The projects.
 
-import { get } from "./api.js";
+import { get, list } from "./api.js";
 import { button, byId, empty, every, h, listOf, part, plural, rows, say, setText, setWhen } from "./dom.js";
 import { createProject, deleteProject, labOf, pageOf } from "./projects.js";
 
 const grid = h("ul", { class: "grid" });
 const none = h("p", { class: "help", hidden: true }, "No project has that in its name.");
 const find = byId("find");
-const mine = get("me", { quiet: true }).catch(() => ({}));
+const owners = whose();
 let items = [];
+
+/** Says whose a project is, where it is somebody else's. Only administrators see names. */
+async function whose() {
+  try {
+    const me = await get("me", { quiet: true });
+    const people = me.admin ? await list("users", { quiet: true }) : [];
+    const names = new Map(people.map((p) => [p.id, p.name]));
+    return (owner) => (!owner || owner === me.id || owner === me.name ? "" : ` · belongs to ${names.get(owner) ?? "somebody else"}`);
+  } catch {
+    return () => ""; // the projects are shown all the same
+  }
+}
 
 function card(project) {
   const name = h("a", { class: "title", href: labOf(project.id) });
@@ -38,7 +50,7 @@ function card(project) {
       asleep.hidden = !off;
       still.hidden = on + off > 0;
       setWhen(created, p.created_at, "some time ago");
-      mine.then((me) => setText(owner, p.owner && me.id && p.owner !== me.id && p.owner !== me.name ? ` · ${p.owner_name ?? p.owner}` : ""));
+      owners.then((named) => setText(owner, named(p.owner)));
     },
   };
 }

@@ -63,13 +63,13 @@ function kernelRow(project, kernel, look) {
     resume: button("Resume", "main", () => operate("Resuming", "resume")),
     remove: button("Shut down …", "quiet", () => remove()),
   };
-  const el = h("li", { class: "card kernel" },
+  const el = h("li", { class: "card kernel", tabIndex: -1 },
     h("div", { class: "line" }, name, pill, h("span", { class: "grow" }), h("div", { class: "actions" }, Object.values(actions))),
     detail,
     h("dl", { class: "facts" },
       h("div", {}, h("dt", {}, "Configuration"), size), cpu.el, memory.el,
       h("div", {}, h("dt", {}, "Last active"), h("dd", {}, active)),
-      h("div", {}, h("dt", {}, "In this state"), h("dd", {}, "since ", since))),
+      h("div", {}, h("dt", {}, "State since"), h("dd", {}, since))),
     bar.el, trouble);
 
   const url = (deed = "") => project.api(path`/kernels/${kernel.id}` + deed);
@@ -78,6 +78,7 @@ function kernelRow(project, kernel, look) {
     trouble.replaceChildren();
     working = true;
     bar.set(null, `${doing} …`);
+    el.focus({ preventScroll: true }); // the button that was pressed goes away
     update(kernel);
     try {
       await follow(await api("POST", url(`/${deed}`), body, { quiet: true }), (o) => bar.set(o.progress, o.message || `${doing} …`));
@@ -151,7 +152,7 @@ function pickConfiguration(project, kernel) {
     h("input", { type: "radio", name: "configuration", value: c.name, checked: c.name === kernel.configuration, disabled: c.available === false }),
     h("span", { class: "title" }, c.name, c.name === kernel.configuration && h("span", { class: "pill faint" }, "now")),
     h("span", { class: "sub" }, size(c)),
-    h("span", { class: "sub price" }, c.available === false ? "not available here" : `${number(c.units_per_second)} units/s`)));
+    h("span", { class: "sub price" }, c.available === false ? "not available here" : `${number(c.units_per_second)} ${c.units_per_second === 1 ? "unit" : "units"}/s`)));
   return ask({
     title: "Change the configuration", action: "Switch",
     body: options.length === 0 ? [h("p", {}, "The configurations are not known yet. Try again in a moment.")] : [

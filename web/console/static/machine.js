@@ -28,8 +28,8 @@ async function examine() {
     const told = bad.length ? notice("fail", `${plural(bad.length, "problem")} ${bad.length === 1 ? "keeps" : "keep"} this machine from doing all it should.`)
       : odd.length ? notice("warn", `The machine works. ${plural(odd.length, "thing")} could be better.`)
         : notice("good", "The machine is well.");
-    doctor.replaceChildren(told, h("ul", { class: "stack tight" }, [...bad, ...odd].map(finding)),
-      good.length > 0 && h("details", { class: "passed" }, h("summary", {}, `${plural(good.length, "check")} passed`), h("ul", { class: "stack tight" }, good.map(finding))));
+    doctor.replaceChildren(h("div", {}, told, h("ul", { class: "stack tight" }, [...bad, ...odd].map(finding)),
+      good.length > 0 && h("details", { class: "passed" }, h("summary", {}, `${plural(good.length, "check")} passed`), h("ul", { class: "stack tight" }, good.map(finding)))));
   } catch (error) {
     doctor.replaceChildren(notice("fail", sentence(error), button("Try again", "small", examine)));
   } finally {

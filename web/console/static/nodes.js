@@ -3,7 +3,6 @@
 import { api, base, path, sentence } from "./api.js";
 import { ask } from "./dialog.js";
 import { busy, button, byId, copyButton, empty, h, listOf, number, part, plural, rows, say, setText, setWhen } from "./dom.js";
-import { labOf } from "./projects.js";
 
 const states = {
   idle: ["Idle", ""], starting: ["Starting", "info"], running: ["Running", "good"], paused: ["Paused", "warn"], failed: ["Failed", "bad"],
@@ -46,8 +45,7 @@ export function nodesPart(project) {
   const put = rows(body, (n) => nodeRow(project, n, () => look(true)));
   const look = part(byId("nodes"), {
     load: listOf(project.api("/nodes")), body, show: (items) => put(items), count: byId("nodes-count"),
-    none: () => empty("No nodes", "A node answers HTTP calls with what a cell computes. Publish a cell from its notebook, and it appears here.",
-      h("a", { class: "button", href: labOf(project.id) }, "Open the project")),
+    none: () => empty("No nodes", "A node answers HTTP calls with what a cell computes. Publish a cell from its notebook, and it appears here."),
   });
   return { look };
 }
@@ -89,6 +87,7 @@ function nodeRow(project, node, look) {
     pill.className = `pill ${colour}`;
     const gives = signature(n.outputs);
     setText(shape, `(${signature(n.inputs)})${gives && ` → ${gives}`}`);
+    shape.hidden = shape.textContent === "()";
     setText(from, n.notebook ? `From a cell of ${n.notebook}` : "");
     from.hidden = !n.notebook;
     setText(calls, number(n.calls));

@@ -19,7 +19,7 @@ async function create() {
   look(true);
   if (made.password) {
     await once({ title: `${made.name} can sign in`, label: "Password", value: made.password,
-      text: `Give this password to ${made.name}: it is shown this once. It can be changed under Account.` });
+      text: `Give this password to ${made.name}: it is shown only this once. It can be changed under Account.` });
   }
 }
 

@@ -1,0 +1,160 @@
+package server
+
+import (
+	"context"
+	"crypto/subtle"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"cellar/internal/fault"
+	"cellar/server/hub"
+)
+
+// How a request says who sends it.
+const (
+	byNothing = iota
+	byCookie
+	byToken
+)
+
+const (
+	loginCookie = "cellar_login"
+	xsrfCookie  = "_xsrf"
+	xsrfHeader  = "X-XSRFToken"
+)
+
+type whoKey struct{}
+
+// who is the person behind a request.
+type who struct {
+	user hub.User
+	how  int
+}
+
+// Who returns the person that authenticate found; false when there is none.
+func Who(ctx context.Context) (hub.User, bool) {
+	w, ok := ctx.Value(whoKey{}).(who)
+	return w.user, ok && w.how != byNothing
+}
+
+// authenticate finds out who sends a request and refuses what a foreign page
+// could have made a signed-in browser send.
+func (s *Server) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := s.identify(r)
+		if id.how == byCookie && !safeMethod(r.Method) {
+			if err := s.checkXSRF(r); err != nil {
+				s.Fail(w, r, err)
+				return
+			}
+		}
+		if secret := s.cookieSecret(r); secret == "" {
+			s.setCookie(w, r, xsrfCookie, hub.Secret(), false)
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, id)))
+	})
+}
+
+func safeMethod(m string) bool {
+	return m == http.MethodGet || m == http.MethodHead || m == http.MethodOptions
+}
+
+func (s *Server) identify(r *http.Request) who {
+	ctx := r.Context()
+	if t := token(r); t != "" {
+		if s.start != "" && subtle.ConstantTimeCompare([]byte(t), []byte(s.start)) == 1 && s.startOpen(ctx) {
+			return who{s.first, byToken}
+		}
+		if u, err := s.hub.ByToken(ctx, t); err == nil {
+			return who{u, byToken}
+		}
+		if r.Header.Get("Authorization") != "" {
+			return who{} // a wrong token is not made good by a cookie
+		}
+	}
+	if c, err := r.Cookie(loginCookie); err == nil {
+		if u, err := s.hub.ByLogin(ctx, c.Value); err == nil {
+			return who{u, byCookie}
+		}
+	}
+	return who{}
+}
+
+// token is what the Authorization header or, on Jupyter's routes and the first
+// page, the query holds.
+func token(r *http.Request) string {
+	if h := r.Header.Get("Authorization"); h != "" {
+		scheme, t, _ := strings.Cut(h, " ")
+		if strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "token") {
+			return strings.TrimSpace(t)
+		}
+		return ""
+	}
+	if strings.HasPrefix(r.URL.Path, "/projects/") || r.URL.Path == "/" {
+		return r.URL.Query().Get("token")
+	}
+	return ""
+}
+
+func (s *Server) cookieSecret(r *http.Request) string {
+	if c, err := r.Cookie(xsrfCookie); err == nil {
+		return c.Value
+	}
+	return ""
+}
+
+var errXSRF = fault.New(fault.Denied, "xsrf", "This request did not come from one of this server's own pages. Reload the page and try again.")
+
+// checkXSRF wants the secret of the cookie, which a foreign page cannot read,
+// in a header or a form field too, and an Origin that is ours.
+func (s *Server) checkXSRF(r *http.Request) error {
+	if !s.sameOrigin(r) {
+		return errXSRF
+	}
+	want := s.cookieSecret(r)
+	got := r.Header.Get(xsrfHeader)
+	if got == "" && strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		got = r.PostFormValue("_xsrf")
+	}
+	if got == "" {
+		got = r.URL.Query().Get("_xsrf")
+	}
+	if want == "" || subtle.ConstantTimeCompare([]byte(want), []byte(got)) != 1 {
+		return errXSRF
+	}
+	return nil
+}
+
+// sameOrigin reports whether the page that sends the request is ours, as far as
+// the browser tells.
+func (s *Server) sameOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return r.Header.Get("Sec-Fetch-Site") != "cross-site"
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, s.host(r))
+}
+
+// host is the name the browser used, through trusted proxies.
+func (s *Server) host(r *http.Request) string {
+	if h := r.Header.Get("X-Forwarded-Host"); h != "" && s.trusted(r) {
+		return h
+	}
+	return r.Host
+}
+
+func (s *Server) secure(r *http.Request) bool {
+	return r.TLS != nil || (s.trusted(r) && r.Header.Get("X-Forwarded-Proto") == "https")
+}
+
+func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, name, value string, httpOnly bool) {
+	c := &http.Cookie{Name: name, Value: value, Path: s.Base + "/", HttpOnly: httpOnly, SameSite: http.SameSiteLaxMode, Secure: s.secure(r), MaxAge: 30 * 24 * 3600}
+	if value == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, c)
+}
+
+var errNotSignedIn = fault.New(fault.Denied, "not_signed_in", "Sign in first.")

@@ -1,0 +1,108 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeHub answers the REST API with one item of each kind, hostile names in all of them.
+func fakeHub(t *testing.T, c *Console) *httptest.Server {
+	const base = "/cellar"
+	p := Page{Base: base, Person: &Person{Name: "vera", Admin: true}, XSRF: "tok"}
+	mux := http.NewServeMux()
+	mux.Handle("GET "+base+"/static/console/", c.Static())
+	mux.HandleFunc("GET "+base+"/{$}", func(w http.ResponseWriter, r *http.Request) { c.Home(w, r, p) })
+	mux.HandleFunc("GET "+base+"/p/{id}", func(w http.ResponseWriter, r *http.Request) {
+		c.Project(w, r, p, ProjectInfo{ID: r.PathValue("id"), Name: hostile})
+	})
+	mux.HandleFunc("GET "+base+"/account", func(w http.ResponseWriter, r *http.Request) { c.Account(w, r, p) })
+	mux.HandleFunc("GET "+base+"/people", func(w http.ResponseWriter, r *http.Request) { c.People(w, r, p) })
+	mux.HandleFunc("GET "+base+"/machine", func(w http.ResponseWriter, r *http.Request) { c.Machine(w, r, p) })
+	type item map[string]any
+	answers := map[string]item{
+		"me":             {"id": "u1", "name": "vera", "admin": true},
+		"projects":       {"id": "p1", "name": hostile, "owner": "u2", "created_at": "2026-01-02T03:04:05Z", "kernels": item{"running": 2}},
+		"users":          {"id": "u2", "name": hostile, "created_at": "2026-01-02T03:04:05Z"},
+		"tokens":         {"id": "t1", "name": hostile, "created_at": "2026-01-02T03:04:05Z", "used_at": "0001-01-01T00:00:00Z"},
+		"configurations": {"name": hostile, "cpus": 2, "memory": 4 << 30, "gpus": 0, "units_per_second": 1.5, "available": true},
+		"doctor":         {"code": "D1", "status": "fail", "title": hostile, "detail": hostile, "fix": hostile},
+		"projects/p1/kernels": {"id": "k1", "state": "running", "state_detail": hostile, "notebook": hostile, "configuration": hostile,
+			"machine": hostile, "execution_state": "busy", "cpu_percent": 50, "memory_bytes": 1 << 30, "memory_limit": 2 << 30},
+		"projects/p1/checkpoints": {"id": "c1", "name": hostile, "notebook": hostile, "kind": "auto", "size": 2048, "added_bytes": 1024},
+		"projects/p1/nodes": {"id": hostile, "name": hostile, "state": "idle", "notebook": hostile, "calls": 12,
+			"inputs": []item{{"name": hostile, "type": "int"}}, "outputs": []item{{"name": hostile, "type": hostile}}},
+	}
+	mux.HandleFunc("GET "+base+"/api/v1/{path...}", func(w http.ResponseWriter, r *http.Request) {
+		answer, found := answers[r.PathValue("path")]
+		if !found {
+			w.WriteHeader(http.StatusNoContent) // the events: a browser that reads this does not ask again
+			return
+		}
+		var body any = answer
+		if r.PathValue("path") != "me" {
+			body = item{"items": []item{answer}}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(body)
+	})
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Chromium fills each page from the API, under the policy, without a complaint.
+func TestPagesInChromium(t *testing.T) {
+	chromium, err := exec.LookPath("chromium")
+	if err != nil || testing.Short() {
+		t.Skip("needs chromium, and some seconds")
+	}
+	s := fakeHub(t, newConsole(t))
+	for path, want := range map[string][]string{
+		"/":        {"2 running", "belongs to"},
+		"/p/p1":    {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12"},
+		"/account": {"used <time", "never"},
+		"/people":  {"since"},
+		"/machine": {"1 problem keeps", "4 GiB"},
+	} {
+		t.Run(path, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			var complaints bytes.Buffer
+			cmd := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
+				"--user-data-dir="+t.TempDir(), "--virtual-time-budget=4000", "--dump-dom", s.URL+"/cellar"+path)
+			cmd.Stderr = &complaints
+			cmd.WaitDelay = 5 * time.Second
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("chromium: %v\n%s", err, complaints.String())
+			}
+			checkDOM(t, string(out), want)
+			for line := range strings.Lines(complaints.String()) {
+				if strings.Contains(line, "CONSOLE") {
+					t.Errorf("the browser complains: %s", line)
+				}
+			}
+		})
+	}
+}
+
+func checkDOM(t *testing.T, dom string, want []string) {
+	if strings.Contains(dom, "<script>") || strings.Contains(dom, "<img src=\"x\"") {
+		t.Errorf("hostile text became markup:\n%s", dom)
+	}
+	if !strings.Contains(dom, "&lt;script&gt;") {
+		t.Errorf("the names are not shown:\n%s", dom)
+	}
+	for _, s := range want {
+		if !strings.Contains(dom, s) {
+			t.Errorf("the page has no %q:\n%s", s, dom)
+		}
+	}
+}
