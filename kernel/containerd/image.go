@@ -156,3 +156,18 @@ func readSmall(root *os.Root, name string) ([]byte, error) {
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxSpecFile))
 }
+
+// PinImage gives what ref names now a name of its own that carries the digest,
+// so that it stays when ref is built anew.
+func (r *Runtime) PinImage(ctx context.Context, ref string) (string, error) {
+	ctx = scoped(ctx)
+	img, err := r.c.ImageService().Get(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	img.Name = ref + "@" + img.Target.Digest.String()
+	if _, err := r.c.ImageService().Create(ctx, img); err != nil && !errdefs.IsAlreadyExists(err) {
+		return "", err
+	}
+	return img.Name, nil
+}

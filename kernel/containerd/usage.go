@@ -84,3 +84,12 @@ func pairs(name string) map[string]int64 {
 	}
 	return out
 }
+
+// RemoveGroups removes the parent control groups once no container is left.
+func (r *Runtime) RemoveGroups() {
+	os.Remove(filepath.Join(cgroupRoot, r.o.Cgroup))
+	dirs, _ := filepath.Glob(filepath.Join(cgroupRoot, "*", r.o.Cgroup))
+	for _, d := range dirs {
+		os.Remove(d)
+	}
+}

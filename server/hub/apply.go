@@ -128,3 +128,47 @@ func (h *Hub) forward(ctx context.Context, l *Live, before Kernel, rollback Chec
 	}
 	return errors.Join(fault.Wrap(fault.Unavailable, "apply_failed", "The checkpoint could not be applied. The state from before is kept; it comes back when you run something.", cause), err)
 }
+
+// Changes is what applying a checkpoint would change, for the person to read.
+type Changes struct {
+	Variables []VariableChange `json:"variables"`
+	Files     []string         `json:"files"`
+	Notes     []string         `json:"notes"`
+}
+
+// VariableChange is one variable now and at the checkpoint; empty means it is
+// not there.
+type VariableChange struct {
+	Name string `json:"name"`
+	Now  string `json:"now"`
+	Then string `json:"then"`
+}
+
+// Changes says what applying c would change.
+func (h *Hub) Changes(ctx context.Context, p Project, c Checkpoint) (Changes, error) {
+	out := Changes{Variables: []VariableChange{}, Files: []string{}, Notes: []string{}}
+	m, err := h.readManifest(c.ID)
+	if err != nil {
+		return out, err
+	}
+	l, err := h.Live(p.ID, c.Kernel)
+	if err != nil {
+		return out, fault.New(fault.Conflict, "kernel_gone", "The kernel this checkpoint came from was shut down.")
+	}
+	out.Notes = append(out.Notes, "All variables, open files and threads become those of "+c.CreatedAt.UTC().Format("2006-01-02 15:04:05")+" UTC.",
+		"The present state is kept first, as a checkpoint named “"+defaultNames[KindRollback]+"”.")
+	if l.Record().State == kernel.Running {
+		l.mu.Lock()
+		busy := l.book.busy()
+		l.mu.Unlock()
+		if busy {
+			out.Notes = append(out.Notes, "A cell is running; it ends unfinished in the present, and stays unfinished in the kept state.")
+		} else if now, err := l.variables(ctx); err == nil && m.Variables != nil {
+			out.Variables = diffVariables(now, m.Variables)
+		}
+	}
+	if c.Notebook != "" {
+		out.Files = append(out.Files, c.Notebook)
+	}
+	return out, nil
+}

@@ -69,6 +69,7 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return c, err
 	}
+	vars := l.variablesIfIdle(ctx)
 	l.unlink()
 	err = h.Runtime.Freeze(ctx, rec.Container, kernel.Freeze{Dir: h.dumpDir(c.ID), Leave: true, Paused: func() error {
 		return copyTree(l.journalDir(), filepath.Join(dir, "journal"), -1, h.JournalQuota+1<<30)
@@ -83,7 +84,7 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 	}
 	if err == nil {
 		o.Step(0.7, "Writing it down")
-		c, err = h.finish(p, c, runs, h.notebookBytes(ctx, p, c.Notebook))
+		c, err = h.finish(c, runs, h.notebookBytes(ctx, p, c.Notebook), vars)
 	}
 	if err == nil {
 		err = h.Store.PutCheckpoint(context.WithoutCancel(ctx), c)

@@ -46,6 +46,7 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 		return c, err
 	}
 	c = h.newCheckpoint(l, kind, "")
+	vars := l.variablesIfIdle(ctx)
 	if err := l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint = kernel.Freezing, c.ID }); err != nil {
 		return c, err
 	}
@@ -57,7 +58,7 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	// From here on the dump is the kernel: no cancelling any more.
 	ctx = context.WithoutCancel(ctx)
 	o.Step(0.7, "Writing the checkpoint")
-	c, err = h.closeCheckpoint(ctx, p, l, c)
+	c, err = h.closeCheckpoint(ctx, p, l, c, vars)
 	if err != nil {
 		err = errors.Join(err, h.thaw(ctx, l, h.dumpDir(c.ID)))
 		return c, err
@@ -117,7 +118,7 @@ func (h *Hub) backToRunning(ctx context.Context, l *Live, id string, cause error
 }
 
 // closeCheckpoint completes the checkpoint of a kernel whose container is gone.
-func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpoint) (Checkpoint, error) {
+func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpoint, vars []Variable) (Checkpoint, error) {
 	if err := copyTree(l.journalDir(), filepath.Join(h.vaultDir(c.ID), "journal"), -1, h.JournalQuota+1<<30); err != nil {
 		return c, err
 	}
@@ -125,7 +126,7 @@ func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpo
 	c.Seq = l.seq
 	runs := l.keepRuns()
 	l.mu.Unlock()
-	c, err := h.finish(p, c, runs, h.notebookBytes(ctx, p, c.Notebook))
+	c, err := h.finish(c, runs, h.notebookBytes(ctx, p, c.Notebook), vars)
 	if err != nil {
 		return c, err
 	}

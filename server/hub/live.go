@@ -354,3 +354,14 @@ func (h *Hub) notebookOf(project string, id kernel.ID) string {
 	}
 	return ""
 }
+
+// Settled waits until what was found at the start has been looked at, and gives
+// the state.
+func (l *Live) Settled(ctx context.Context) (kernel.State, error) {
+	release, err := l.take(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	return l.Record().State, nil
+}

@@ -112,3 +112,12 @@ func (h *Hub) DeleteNode(ctx context.Context, p Project, id string) error {
 	}
 	return err
 }
+
+// NodeOf finds a node of a project.
+func (h *Hub) NodeOf(ctx context.Context, p Project, id string) (Node, error) {
+	n, err := h.Store.Node(ctx, id)
+	if err == nil && n.Project != p.ID {
+		err = errNoNode
+	}
+	return n, err
+}

@@ -96,9 +96,9 @@ func layOver(nb []byte, runs map[string]*Run, use func(*Run, map[string]json.Raw
 		if run == nil || kind != "code" || !use(run, cell) {
 			continue
 		}
-		outputs := run.Outputs
-		if outputs == nil {
-			outputs = []*Output{}
+		outputs := []any{}
+		for _, o := range run.Outputs {
+			outputs = append(outputs, o.inFile())
 		}
 		b, err := json.Marshal(outputs)
 		if err != nil {

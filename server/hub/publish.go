@@ -139,18 +139,26 @@ func (h *Hub) Describe(ctx context.Context, p Project, s Source) (Described, err
 	return d, nil
 }
 
-// Publish makes a node of a cell and the kernel's state of this moment.
-func (h *Hub) Publish(ctx context.Context, p Project, pub Publication, o *Operation) (*Published, error) {
-	name, err := checkName(pub.Name)
-	if err != nil {
-		return nil, err
+// Check reports what is wrong with a request before anything is done.
+func (pub Publication) Check() error {
+	if _, err := checkName(pub.Name); err != nil {
+		return err
 	}
 	if err := errors.Join(node.CheckFields("inputs", pub.Inputs), node.CheckFields("outputs", pub.Outputs)); err != nil {
-		return nil, err
+		return err
 	}
 	if len(pub.Outputs) == 0 {
-		return nil, fault.New(fault.Invalid, "no_outputs", "A node needs at least one output: a variable that the cell sets.")
+		return fault.New(fault.Invalid, "no_outputs", "A node needs at least one output: a variable that the cell sets.")
 	}
+	return nil
+}
+
+// Publish makes a node of a cell and the kernel's state of this moment.
+func (h *Hub) Publish(ctx context.Context, p Project, pub Publication, o *Operation) (*Published, error) {
+	if err := pub.Check(); err != nil {
+		return nil, err
+	}
+	name := strings.TrimSpace(pub.Name)
 	l, text, err := h.find(ctx, p, pub.Source)
 	if err != nil {
 		return nil, err

@@ -168,7 +168,7 @@ func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
 			err = readableTree(h.dumpDir(c.ID))
 		}
 		if err == nil {
-			c, err = h.closeCheckpoint(ctx, p, l, c)
+			c, err = h.closeCheckpoint(ctx, p, l, c, nil)
 		}
 		if err != nil {
 			h.Log.Error("dump not taken up", "kernel", rec.ID, "error", err)

@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -61,6 +62,16 @@ func (o *Output) MarshalJSON() ([]byte, error) {
 		return json.Marshal(map[string]any{"output_type": "stream", "name": o.stream, "text": string(o.text)})
 	}
 	return json.Marshal(o.body)
+}
+
+// inFile is the output as a notebook's file has it.
+func (o *Output) inFile() any {
+	if o.stream != "" || o.body["transient"] == nil {
+		return o
+	}
+	body := maps.Clone(o.body)
+	delete(body, "transient")
+	return body
 }
 
 // book keeps the runs of one kernel. It is not safe for concurrent use.
@@ -175,6 +186,9 @@ func (b *book) apply(run *Run, r keep.Record, h wire.Header) bool {
 		body := map[string]any{"output_type": h.MsgType, "data": orObject(c.Data), "metadata": orObject(c.Metadata)}
 		if h.MsgType == "execute_result" {
 			body["execution_count"] = c.ExecutionCount
+		}
+		if c.Transient.DisplayID != "" { // for pages that follow the run; a notebook's file has none
+			body["transient"] = c.Transient
 		}
 		run.Outputs = append(run.Outputs, &Output{body: body, display: c.Transient.DisplayID})
 	case "update_display_data":

@@ -136,7 +136,7 @@ func (h *Hub) strand(ctx context.Context, l *Live, id string, cause error) error
 			err = readableTree(h.dumpDir(c.ID))
 		}
 		if err == nil {
-			c, err = h.closeCheckpoint(ctx, p, l, c)
+			c, err = h.closeCheckpoint(ctx, p, l, c, nil)
 		}
 	}
 	if err != nil {

@@ -24,6 +24,7 @@ type manifest struct {
 	Checkpoint Checkpoint `json:"checkpoint"`
 	Runs       []runKept  `json:"runs"` // going on at that moment
 	Boot       string     `json:"boot"`
+	Variables  []Variable `json:"variables,omitempty"`
 }
 
 // runKept is an open run as a checkpoint keeps it.
@@ -77,7 +78,7 @@ const reserve = 64 << 20
 
 // finish makes a checkpoint of a complete dump: journal, notebook, manifest, and
 // all of it on the disk before anyone is told.
-func (h *Hub) finish(p Project, c Checkpoint, runs []runKept, nb []byte) (Checkpoint, error) {
+func (h *Hub) finish(c Checkpoint, runs []runKept, nb []byte, vars []Variable) (Checkpoint, error) {
 	dir := h.vaultDir(c.ID)
 	if nb != nil {
 		if err := os.WriteFile(filepath.Join(dir, "notebook.ipynb"), nb, 0o600); err != nil {
@@ -89,7 +90,7 @@ func (h *Hub) finish(p Project, c Checkpoint, runs []runKept, nb []byte) (Checkp
 		return c, err
 	}
 	c.Added = c.Size
-	b, err := json.Marshal(manifest{Checkpoint: c, Runs: runs, Boot: bootID()})
+	b, err := json.Marshal(manifest{Checkpoint: c, Runs: runs, Boot: bootID(), Variables: vars})
 	if err != nil {
 		return c, err
 	}

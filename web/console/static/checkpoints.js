@@ -49,7 +49,7 @@ function checkpointRow(project, checkpoint, look) {
     const picked = await ask({
       title: "Go back to this checkpoint?", action: "Go back",
       body: [
-        h("p", {}, `${checkpoint.notebook || "The kernel"} gets back the variables it had on ${new Date(checkpoint.created_at).toLocaleString()}. What it computed since then is gone unless a later checkpoint holds it.`),
+        h("p", {}, `${checkpoint.notebook || "The kernel"} gets back the variables it had on ${new Date(checkpoint.created_at).toLocaleString()}. The present state is kept first, as a checkpoint of its own.`),
         h("label", { class: "check" }, h("input", { type: "checkbox", name: "files" }), h("span", {}, "Bring back the notebook and the files of that moment as well")),
       ],
       run: async (form) => ({ files: form.elements.files.checked }),

@@ -259,4 +259,3 @@ export function every(ms, look) {
   });
   turn();
 }
-document.body.setAttribute("sty" + "le", "color:red");

@@ -10,7 +10,7 @@ const states = {
 
 const callURL = (node) => `${location.origin}${base}/nodes/${encodeURIComponent(node.id)}/execute`;
 
-// A value to begin with, by the type's name in Python or in JSON.
+// A value to begin with where the node gives no example, by the type's name in JSON or in Python.
 const examples = {
   int: 1, integer: 1, float: 1.5, number: 1.5, str: "text", string: "text", bool: true, boolean: true,
   list: [], array: [], tuple: [], dict: {}, object: {}, bytes: "",
@@ -18,8 +18,8 @@ const examples = {
 
 function example(node) {
   const body = {};
-  for (const { name, type } of node.inputs ?? []) {
-    body[name] = examples[String(type ?? "").toLowerCase().replace(/\[.*$/, "")] ?? null;
+  for (const { name, type, example: seen } of node.inputs ?? []) {
+    body[name] = seen ?? examples[String(type ?? "").toLowerCase().replace(/\[.*$/, "")] ?? null;
   }
   return JSON.stringify(body, null, 2);
 }
@@ -88,8 +88,8 @@ function nodeRow(project, node, look) {
     const gives = signature(n.outputs);
     setText(shape, `(${signature(n.inputs)})${gives && ` → ${gives}`}`);
     shape.hidden = shape.textContent === "()";
-    setText(from, n.notebook ? `From a cell of ${n.notebook}` : "");
-    from.hidden = !n.notebook;
+    setText(from, [n.state_detail, n.notebook && `From a cell of ${n.notebook}`].filter(Boolean).join(" · "));
+    from.hidden = !from.textContent;
     setText(calls, number(n.calls));
     setText(errors, number(n.errors));
     errors.classList.toggle("bad", n.errors > 0);

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"cellar/images/tour"
+	"cellar/internal/fault"
+	"cellar/machine"
+	"cellar/server"
+	"cellar/server/api"
+	"cellar/server/hub"
+	"cellar/web"
+)
+
+type serveCmd struct {
+	dataFlags
+	Listen         string        `help:"Address to listen on." default:"127.0.0.1:8888"`
+	BasePath       string        `help:"Path prefix behind a proxy, e.g. /cellar." default:""`
+	TrustedProxies []string      `help:"Networks whose X-Forwarded-* headers are believed, e.g. 127.0.0.1/32."`
+	TLSCert        string        `help:"Certificate file (PEM); read again when it changes." type:"path"`
+	TLSKey         string        `help:"Key file (PEM)." type:"path"`
+	Idle           time.Duration `help:"A kernel idle for so long hibernates; 0 means never." default:"30m"`
+	NodeIdle       time.Duration `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
+	JournalQuota   int64         `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
+	LogLevel       slog.Level    `help:"debug, info, warn or error." default:"info"`
+
+	Configurations []hub.Configuration `kong:"-"`
+}
+
+const shutdownGrace = 5 * time.Second
+
+// Run implements the command.
+func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	slog.SetDefault(log)
+	base := strings.TrimRight(c.BasePath, "/")
+	if base != "" && base[0] != '/' {
+		return errors.New("--base-path begins with a slash")
+	}
+	proxies, err := parsePrefixes(c.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", c.Listen) // first of all: a taken port should cost nothing
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	w, err := c.open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	h, err := w.hub(ctx, hub.Config{IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	first, err := h.FirstStart(ctx)
+	if err != nil {
+		return err
+	}
+	start := ""
+	if first.PasswordHash == "" {
+		start = hub.Secret()
+	}
+	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding { return w.doctor().Examine(ctx) })
+	handler, err := server.New(server.Options{
+		Hub: h, Lab: web.Lab(), Base: base, Proxies: proxies, First: first, Start: start, Version: version, Log: log, Trees: w.trees,
+		Seed:   tour.Write,
+		Doctor: func(ctx context.Context) []api.Finding { return findings(doctor(ctx)) },
+		Ready:  w.ready,
+	})
+	if err != nil {
+		return err
+	}
+	return c.listen(ctx, ln, handler, log, func(scheme string) {
+		url := scheme + "://" + address(ln, c.Listen) + base
+		fmt.Fprintf(stdout, "ready: %s\n", url)
+		if start != "" {
+			fmt.Fprintf(stdout, "sign in as the administrator: %s/?token=%s\n", url, start)
+		}
+	})
+}
+
+// listen serves until ctx ends, then gives requests under way a moment. Kernels
+// stay.
+func (c *serveCmd) listen(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger, ready func(scheme string)) error {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 20 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
+	scheme := "http"
+	if c.TLSCert != "" || c.TLSKey != "" {
+		keys := &keyPair{cert: c.TLSCert, key: c.TLSKey}
+		if _, err := keys.get(nil); err != nil {
+			return err
+		}
+		ln = tls.NewListener(ln, &tls.Config{GetCertificate: keys.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+		scheme = "https"
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ln) }()
+	ready(scheme)
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping; kernels stay")
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		srv.Close()
+	}
+	return nil
+}
+
+// address is what a person can open: a wildcard becomes this machine.
+func address(ln net.Listener, asked string) string {
+	host, _, err := net.SplitHostPort(asked)
+	if err != nil {
+		return ln.Addr().String()
+	}
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		return ln.Addr().String()
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// ready reports whether a kernel could be started.
+func (w *world) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if ok, err := w.client.IsServing(ctx); err != nil || !ok {
+		// It was killed, perhaps: start it again. Kernels go on meanwhile.
+		if _, err := w.daemon.Ensure(ctx); err != nil {
+			return fault.Wrap(fault.Unavailable, "containerd", "containerd does not answer.", err)
+		}
+	}
+	return nil
+}
+
+func parsePrefixes(list []string) (out []netip.Prefix, err error) {
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, aerr := netip.ParseAddr(s)
+			if aerr != nil {
+				return nil, fmt.Errorf("--trusted-proxies: %w", err)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// keyPair is a certificate that is read again when its file changes.
+type keyPair struct {
+	cert, key string
+	mu        sync.Mutex
+	read      time.Time
+	pair      *tls.Certificate
+}
+
+func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	st, err := os.Stat(k.cert)
+	if err == nil && k.pair != nil && !st.ModTime().After(k.read) {
+		return k.pair, nil
+	}
+	pair, err := tls.LoadX509KeyPair(k.cert, k.key)
+	if err != nil {
+		if k.pair != nil {
+			return k.pair, nil // half-written: the old one goes on
+		}
+		return nil, fmt.Errorf("certificate %s: %w", filepath.Base(k.cert), err)
+	}
+	k.pair = &pair
+	if st != nil {
+		k.read = st.ModTime()
+	}
+	return k.pair, nil
+}
+
+// cached calls fn at most once in every interval.
+func cached(every time.Duration, fn func(context.Context) []machine.Finding) func(context.Context) []machine.Finding {
+	var mu sync.Mutex
+	var last time.Time
+	var value []machine.Finding
+	return func(ctx context.Context) []machine.Finding {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(last) > every {
+			value, last = fn(ctx), time.Now()
+		}
+		return value
+	}
+}
+
+func findings(list []machine.Finding) []api.Finding {
+	var out []api.Finding
+	for _, f := range list {
+		out = append(out, api.Finding{Code: f.Code, Status: f.Status, Title: f.Title, Detail: f.Detail, Fix: f.Fix})
+	}
+	return out
+}

@@ -1,0 +1,343 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	client "github.com/containerd/containerd/v2/client"
+
+	"cellar/kernel/containerd"
+	"cellar/kernel/support"
+	"cellar/machine"
+	"cellar/server"
+	"cellar/server/hub"
+	"cellar/server/store"
+)
+
+// dataFlags are what every command about a data folder takes.
+type dataFlags struct {
+	Data  string `help:"The data folder." default:"./data" type:"path"`
+	Tools string `help:"Folder with containerd, runc and criu." type:"path"`
+	Image string `help:"OCI archive of the kernel image." type:"path"`
+}
+
+// world is everything below the hub, wired: one for each process.
+type world struct {
+	dataFlags
+	log        *slog.Logger
+	lock       *os.File
+	store      *store.Store
+	daemon     containerd.Daemon
+	client     *client.Client
+	runtime    *containerd.Runtime
+	network    machine.Network
+	networkErr error
+	proc       machine.ProcViews
+	procErr    error
+	parts      string
+	trees      *server.Trees
+}
+
+// shortName is unique to a data folder and fits an interface's name.
+func shortName(data string) string {
+	sum := sha256.Sum256([]byte(data))
+	return "cel" + hex.EncodeToString(sum[:3])
+}
+
+// defaults finds tools and image beside the program.
+func (d *dataFlags) defaults() error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	top := filepath.Dir(filepath.Dir(exe))
+	cache := os.Getenv("CELLAR_CACHE")
+	pick := func(candidates ...string) string {
+		for _, c := range candidates {
+			if _, err := os.Stat(c); err == nil {
+				return c
+			}
+		}
+		return candidates[len(candidates)-1]
+	}
+	if d.Tools == "" {
+		d.Tools = pick(filepath.Join(cache, "tools", "bin"), filepath.Join(top, ".cache", "tools", "bin"), "/usr/local/lib/cellar/tools/bin")
+	}
+	if d.Image == "" {
+		d.Image = pick(filepath.Join(cache, "images", "base.oci.tar"), filepath.Join(top, ".cache", "images", "base.oci.tar"), "/usr/local/lib/cellar/images/base.oci.tar")
+	}
+	if d.Data, err = filepath.Abs(d.Data); err != nil {
+		return err
+	}
+	if resolved, err := filepath.EvalSymlinks(d.Data); err == nil {
+		d.Data = resolved
+	}
+	return nil
+}
+
+var errRunning = errors.New("a hub is running on this data folder already")
+
+// open takes the data folder and brings up what kernels need.
+func (d dataFlags) open(ctx context.Context, log *slog.Logger) (*world, error) {
+	if err := d.defaults(); err != nil {
+		return nil, err
+	}
+	if os.Geteuid() != 0 {
+		return nil, errors.New("containers and checkpoints need root: start it with sudo")
+	}
+	w := &world{dataFlags: d, log: log}
+	if err := os.MkdirAll(d.Data, 0o711); err != nil {
+		return nil, err
+	}
+	// Kernels' users must be able to walk through, not to look around.
+	if err := os.Chmod(d.Data, 0o711); err != nil {
+		return nil, err
+	}
+	if err := w.takeLock(); err != nil {
+		return nil, err
+	}
+	if err := w.build(ctx); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *world) takeLock() error {
+	f, err := os.OpenFile(filepath.Join(w.Data, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return errRunning
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	fmt.Fprintln(f, os.Getpid())
+	w.lock = f
+	return nil
+}
+
+func (w *world) build(ctx context.Context) (err error) {
+	if w.store, err = store.Open(ctx, filepath.Join(w.Data, "cellar.db")); err != nil {
+		return err
+	}
+	if err := w.layOutParts(); err != nil {
+		return err
+	}
+	w.daemon = containerd.Daemon{Tools: w.Tools, Root: filepath.Join(w.Data, "containerd"), State: containerd.StateDir(w.Data), Log: w.log}
+	if w.client, err = w.daemon.Ensure(ctx); err != nil {
+		return err
+	}
+	w.runtime, err = containerd.New(w.client, containerd.Options{
+		Dir: filepath.Join(w.Data, "runtime"), Tools: w.Tools, Keeper: filepath.Join(w.Data, "parts", w.parts, "cellar-keep"),
+		Cgroup: shortName(w.Data), Log: w.log,
+	})
+	if err != nil {
+		return err
+	}
+	w.network = machine.Network{Name: shortName(w.Data), Prefix: prefix(w.Data)}
+	if w.networkErr = w.network.Up(ctx); w.networkErr != nil {
+		w.log.Warn("kernels have no network", "error", w.networkErr)
+	}
+	w.proc = machine.ProcViews{Dir: filepath.Join(w.daemon.State, "proc")}
+	if w.procErr = w.proc.Up(); w.procErr != nil {
+		w.log.Warn("kernels see the machine's /proc", "error", w.procErr)
+	}
+	w.trees = &server.Trees{}
+	return nil
+}
+
+// prefix picks the kernels' /16 in 10.64 to 10.191: away from what home routers
+// and clouds hand out first.
+func prefix(data string) [2]byte {
+	sum := sha256.Sum256([]byte(data))
+	return [2]byte{10, 64 + sum[3]%128}
+}
+
+// layOutParts puts the keeper and the Python support into a folder named after
+// what is in it: frozen kernels need the very files they were started with.
+func (w *world) layOutParts() error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	keeper, err := os.ReadFile(filepath.Join(filepath.Dir(exe), "cellar-keep"))
+	if err != nil {
+		return fmt.Errorf("the keeper must lie beside the program: %w", err)
+	}
+	sum := sha256.New()
+	sum.Write(keeper)
+	err = fs.WalkDir(support.Files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := support.Files.ReadFile(name)
+		fmt.Fprintf(sum, "%s %d\n", name, len(b))
+		sum.Write(b)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.parts = hex.EncodeToString(sum.Sum(nil)[:8])
+	dir := filepath.Join(w.Data, "parts", w.parts)
+	if _, err := os.Stat(filepath.Join(dir, "cellar-keep")); err == nil {
+		return nil
+	}
+	tmp := dir + ".new"
+	os.RemoveAll(tmp)
+	if err := os.CopyFS(tmp, support.Files); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, "cellar-keep"), keeper, 0o755); err != nil {
+		return err
+	}
+	err = filepath.WalkDir(tmp, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = os.Chmod(name, 0o755)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp, dir)
+}
+
+// imported remembers which archive is in the store under which name.
+type imported struct {
+	Archive string    `json:"archive"`
+	Size    int64     `json:"size"`
+	Time    time.Time `json:"time"`
+	Ref     string    `json:"ref"` // name@digest, so that kernels of an older build still find theirs
+}
+
+// image makes sure that the base image is in the store and names it.
+func (w *world) image(ctx context.Context) (string, error) {
+	st, err := os.Stat(w.Image)
+	if err != nil {
+		return "", fmt.Errorf("the kernel image is not built (make setup): %w", err)
+	}
+	file := filepath.Join(w.Data, "image.json")
+	var have imported
+	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &have) == nil &&
+		have.Archive == w.Image && have.Size == st.Size() && have.Time.Equal(st.ModTime()) && w.runtime.HasImage(ctx, have.Ref) {
+		return have.Ref, nil
+	}
+	w.log.Info("importing the kernel image", "archive", w.Image)
+	f, err := os.Open(w.Image)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	names, err := w.runtime.ImportImage(ctx, f)
+	if err != nil {
+		return "", err
+	}
+	if len(names) == 0 {
+		return "", fmt.Errorf("%s holds no image", w.Image)
+	}
+	ref, err := w.runtime.PinImage(ctx, names[0])
+	if err != nil {
+		return "", err
+	}
+	b, err := json.Marshal(imported{Archive: w.Image, Size: st.Size(), Time: st.ModTime(), Ref: ref})
+	if err != nil {
+		return "", err
+	}
+	return ref, os.WriteFile(file, b, 0o600)
+}
+
+// specs reads the kernels of an image.
+func (w *world) specs(ctx context.Context, ref string) ([]hub.KernelSpec, error) {
+	list, err := w.runtime.KernelSpecs(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("the image %s holds no Jupyter kernel (no kernel.json in share/jupyter/kernels)", ref)
+	}
+	var out []hub.KernelSpec
+	for _, s := range list {
+		out = append(out, hub.KernelSpec{
+			Name: s.Name, DisplayName: s.DisplayName, Language: s.Language, InterruptMode: s.InterruptMode,
+			Image: ref, Argv: s.Argv, Env: s.Env, Metadata: s.Metadata, Resources: s.Logos,
+		})
+	}
+	return out, nil
+}
+
+// hub opens the hub on this world.
+func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
+	ref, err := w.image(ctx)
+	if err != nil {
+		return nil, err
+	}
+	specs, err := w.specs(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	config.Data, config.Parts, config.ShortName = w.Data, w.parts, shortName(w.Data)
+	if config.Configurations == nil {
+		config.Configurations = hub.DefaultConfigurations(machine.TotalMemory())
+	}
+	if config.Default == "" {
+		config.Default = config.Configurations[0].Name
+	}
+	config.DefaultSpec = specs[0].Name
+	for _, s := range specs {
+		if s.Name == "python3" {
+			config.DefaultSpec = s.Name
+		}
+	}
+	if w.networkErr == nil {
+		config.Bridge = hub.Bridge{Name: w.network.Name, Prefix: w.network.Prefix}
+	}
+	if w.procErr == nil {
+		config.ProcViews = w.proc.Dir
+	}
+	h := &hub.Hub{Config: config, Store: w.store, Runtime: w.runtime, Notebooks: w.trees, Log: w.log}
+	w.trees.Dir = h.FilesDir
+	return hub.Open(ctx, h, specs)
+}
+
+func (w *world) doctor() machine.Doctor {
+	return machine.Doctor{Tools: w.Tools, Data: w.Data, Image: w.Image, Network: &w.network, NetworkError: w.networkErr, ProcError: w.procErr}
+}
+
+func (w *world) close() {
+	if w.client != nil {
+		w.client.Close()
+	}
+	if w.store != nil {
+		w.store.Close()
+	}
+	if w.lock != nil {
+		w.lock.Close()
+	}
+}
+
+// runningPID is the hub's that holds the data folder, or 0.
+func (d dataFlags) runningPID() int {
+	b, err := os.ReadFile(filepath.Join(d.Data, "lock"))
+	if err != nil {
+		return 0
+	}
+	var pid int
+	fmt.Sscan(strings.TrimSpace(string(b)), &pid)
+	return pid
+}

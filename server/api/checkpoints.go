@@ -1,0 +1,124 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"cellar/kernel"
+	"cellar/server/hub"
+)
+
+type checkpointView struct {
+	ID         string    `json:"id"`
+	Name       string    `json:"name"`
+	Kernel     kernel.ID `json:"kernel"`
+	Kind       string    `json:"kind" enum:"auto,manual,hibernate,switch,rollback,publish"`
+	Notebook   string    `json:"notebook"`
+	CreatedAt  time.Time `json:"created_at"`
+	Size       int64     `json:"size" doc:"bytes"`
+	AddedBytes int64     `json:"added_bytes"`
+	Pinned     bool      `json:"pinned"`
+}
+
+func checkpointOf(c hub.Checkpoint) checkpointView {
+	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Pinned: c.Pinned}
+}
+
+type inCheckpoint struct {
+	inProject
+	C string `path:"c" doc:"the checkpoint's ID"`
+}
+
+func (x *api) checkpoint(ctx context.Context, in inCheckpoint) (hub.Project, hub.Checkpoint, error) {
+	_, p, err := x.project(ctx, in.P)
+	if err != nil {
+		return p, hub.Checkpoint{}, err
+	}
+	c, err := x.Hub.Store.Checkpoint(ctx, p.ID, in.C)
+	return p, c, err
+}
+
+func (x *api) checkpoints() {
+	add(x, get, "/projects/{p}/checkpoints", "List checkpoints, newest first", ok, func(ctx context.Context, in *struct {
+		inProject
+		Kernel string `query:"kernel" doc:"only those of this kernel"`
+	}) (*body[list[checkpointView]], error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		all, err := x.Hub.Checkpoints(ctx, p.ID)
+		var out []checkpointView
+		for _, c := range all {
+			if in.Kernel == "" || string(c.Kernel) == in.Kernel {
+				out = append(out, checkpointOf(c))
+			}
+		}
+		return listOf(out), err
+	})
+	add(x, get, "/projects/{p}/checkpoints/{c}", "Show a checkpoint", ok, func(ctx context.Context, in *inCheckpoint) (*body[checkpointView], error) {
+		_, c, err := x.checkpoint(ctx, *in)
+		return &body[checkpointView]{checkpointOf(c)}, err
+	})
+	add(x, post, "/projects/{p}/checkpoints", "Keep the state of a kernel", begun, func(ctx context.Context, in *struct {
+		inProject
+		Body struct {
+			Kernel string `json:"kernel"`
+			Name   string `json:"name,omitempty"`
+		}
+	}) (*operationBody, error) {
+		l, err := x.kernel(ctx, inKernel{in.inProject, in.Body.Kernel})
+		if err != nil {
+			return nil, err
+		}
+		return x.begin(ctx, in.P, "checkpoint "+in.Body.Kernel, func(ctx context.Context, o *hub.Operation) (any, error) {
+			c, err := x.Hub.Keep(ctx, l, hub.KindManual, in.Body.Name, o)
+			return checkpointOf(c), err
+		}), nil
+	})
+	add(x, get, "/projects/{p}/checkpoints/{c}/changes", "What applying a checkpoint would change", ok, func(ctx context.Context, in *inCheckpoint) (*body[hub.Changes], error) {
+		p, c, err := x.checkpoint(ctx, *in)
+		if err != nil {
+			return nil, err
+		}
+		changes, err := x.Hub.Changes(ctx, p, c)
+		return &body[hub.Changes]{changes}, err
+	})
+	add(x, post, "/projects/{p}/checkpoints/{c}/apply", "Go back to a checkpoint, in the kernel it came from", begun, func(ctx context.Context, in *struct {
+		inCheckpoint
+		Body struct {
+			Files bool `json:"files,omitempty" doc:"the notebook's text too"`
+		}
+	}) (*operationBody, error) {
+		p, c, err := x.checkpoint(ctx, in.inCheckpoint)
+		if err != nil {
+			return nil, err
+		}
+		return x.begin(ctx, in.P, "apply "+in.C, func(ctx context.Context, o *hub.Operation) (any, error) {
+			if err := x.Hub.Apply(ctx, p, c, in.Body.Files, o); err != nil {
+				return nil, err
+			}
+			return checkpointOf(c), nil
+		}), nil
+	})
+	add(x, patch, "/projects/{p}/checkpoints/{c}", "Rename a checkpoint, which also pins it", ok, func(ctx context.Context, in *struct {
+		inCheckpoint
+		Body struct {
+			Name string `json:"name"`
+		}
+	}) (*body[checkpointView], error) {
+		p, c, err := x.checkpoint(ctx, in.inCheckpoint)
+		if err != nil {
+			return nil, err
+		}
+		c, err = x.Hub.RenameCheckpoint(ctx, p.ID, c.ID, in.Body.Name)
+		return &body[checkpointView]{checkpointOf(c)}, err
+	})
+	add(x, del, "/projects/{p}/checkpoints/{c}", "Delete a checkpoint", gone, func(ctx context.Context, in *inCheckpoint) (*none, error) {
+		p, c, err := x.checkpoint(ctx, *in)
+		if err != nil {
+			return nil, err
+		}
+		return nil, x.Hub.DeleteCheckpoint(ctx, p.ID, c.ID)
+	})
+}

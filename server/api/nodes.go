@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+
+	"cellar/server/hub"
+)
+
+func (x *api) nodes() {
+	add(x, get, "/projects/{p}/nodes", "List nodes", ok, func(ctx context.Context, in *inProject) (*body[list[hub.NodeView]], error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		nodes, err := x.Hub.Store.Nodes(ctx, p.ID)
+		var out []hub.NodeView
+		for _, n := range nodes {
+			out = append(out, x.Hub.NodeView(n))
+		}
+		return listOf(out), err
+	})
+	add(x, post, "/projects/{p}/nodes/describe", "What a cell takes and gives", ok, func(ctx context.Context, in *struct {
+		inProject
+		Body hub.Source
+	}) (*body[hub.Described], error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		d, err := x.Hub.Describe(ctx, p, in.Body)
+		return &body[hub.Described]{d}, err
+	})
+	add(x, post, "/projects/{p}/nodes", "Publish a cell with the kernel's state of this moment", begun, func(ctx context.Context, in *struct {
+		inProject
+		Body hub.Publication
+	}) (*operationBody, error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		if err := in.Body.Check(); err != nil {
+			return nil, err
+		}
+		return x.begin(ctx, in.P, "publish "+in.Body.Name, func(ctx context.Context, o *hub.Operation) (any, error) {
+			n, err := x.Hub.Publish(ctx, p, in.Body, o)
+			if err != nil {
+				return nil, err
+			}
+			n.URL = x.Base + n.URL
+			return n, nil
+		}), nil
+	})
+	add(x, get, "/projects/{p}/nodes/{n}", "Show a node", ok, func(ctx context.Context, in *struct {
+		inProject
+		N string `path:"n"`
+	}) (*body[hub.NodeView], error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		n, err := x.Hub.NodeOf(ctx, p, in.N)
+		if err != nil {
+			return nil, err
+		}
+		return &body[hub.NodeView]{x.Hub.NodeView(n)}, nil
+	})
+	add(x, del, "/projects/{p}/nodes/{n}", "Delete a node", gone, func(ctx context.Context, in *struct {
+		inProject
+		N string `path:"n"`
+	}) (*none, error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		return nil, x.Hub.DeleteNode(ctx, p, in.N)
+	})
+}

@@ -1,0 +1,108 @@
+package api
+
+import (
+	"context"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/sse"
+
+	"cellar/server/hub"
+)
+
+type inOperation struct {
+	ID string `path:"id"`
+}
+
+// operation finds an operation that the person may see: one of their projects.
+func (x *api) operation(ctx context.Context, id string) (*hub.Operation, error) {
+	u, err := x.user(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o, err := x.Hub.Operations.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := x.Hub.MayOpen(ctx, u, o.Project); err != nil {
+		_, err = x.Hub.Operations.Get("")
+		return nil, err
+	}
+	return o, nil
+}
+
+func (x *api) operations() {
+	add(x, get, "/operations/{id}", "Show an operation", ok, func(ctx context.Context, in *inOperation) (*operationBody, error) {
+		o, err := x.operation(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		s, _ := o.State()
+		return &operationBody{s}, nil
+	})
+	add(x, del, "/operations/{id}", "Cancel an operation; what it has done is undone", ok, func(ctx context.Context, in *inOperation) (*operationBody, error) {
+		o, err := x.operation(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		o.Cancel()
+		s, _ := o.State()
+		return &operationBody{s}, nil
+	})
+	sse.Register(x.API, huma.Operation{OperationID: "operation-events", Method: get, Path: "/operations/{id}/events", Summary: "Follow an operation"},
+		map[string]any{"message": hub.OperationState{}}, func(ctx context.Context, in *inOperation, send sse.Sender) {
+			o, err := x.operation(ctx, in.ID)
+			if err != nil {
+				send.Data(hub.OperationState{ID: in.ID, Done: true, Error: hub.ProblemOf(err)})
+				return
+			}
+			for {
+				s, changed := o.State()
+				if send.Data(s) != nil || s.Done {
+					return
+				}
+				select {
+				case <-ctx.Done():
+					return
+				case <-changed:
+				}
+			}
+		})
+	type kernelEvent struct{ hub.View }
+	type runEvent struct{ hub.RunView }
+	type nodeEvent struct{ hub.NodeView }
+	sse.Register(x.API, huma.Operation{OperationID: "project-events", Method: get, Path: "/projects/{p}/events", Summary: "Follow what happens in a project"},
+		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}}, func(ctx context.Context, in *inProject, send sse.Sender) {
+			_, p, err := x.project(ctx, in.P)
+			if err != nil {
+				return
+			}
+			events, stop := x.Hub.Follow(p.ID)
+			defer stop()
+			for _, l := range x.Hub.LiveOf(p.ID) {
+				if send.Data(kernelEvent{l.View()}) != nil {
+					return
+				}
+			}
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case e := <-events:
+					var data any
+					switch v := e.Data.(type) {
+					case hub.View:
+						data = kernelEvent{v}
+					case hub.RunView:
+						data = runEvent{v}
+					case hub.NodeView:
+						data = nodeEvent{v}
+					default:
+						continue
+					}
+					if send.Data(data) != nil {
+						return
+					}
+				}
+			}
+		})
+}

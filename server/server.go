@@ -1,0 +1,393 @@
+// Package server is the hub as the browser sees it: routes, sign-in, and the one
+// place where errors become statuses.
+package server
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/labstack/echo/v5"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"cellar/internal/fault"
+	"cellar/server/api"
+	"cellar/server/hub"
+	"cellar/server/jupyter/contents"
+	"cellar/server/jupyter/kernels"
+	"cellar/server/jupyter/lab"
+	"cellar/web/console"
+)
+
+// Options of a Server.
+type Options struct {
+	Hub     *hub.Hub
+	Lab     fs.FS // the built lab; nil: none, its pages say so
+	Base    string
+	Proxies []netip.Prefix // whose X-Forwarded-* headers are believed
+	First   hub.User       // the administrator of the first start
+	Start   string         // signs First in by ?token= as long as there is no password
+	Version string
+	Seed    func(dir string) error
+	Doctor  func(context.Context) []api.Finding
+	Ready   func(context.Context) error
+	Log     *slog.Logger
+	Trees   *Trees
+}
+
+// Server answers requests.
+type Server struct {
+	Options
+	hub     *hub.Hub
+	log     *slog.Logger
+	first   hub.User
+	start   string
+	console *console.Console
+	lab     http.Handler
+	metrics *metrics
+
+	startMu   sync.Mutex
+	startDone bool
+}
+
+type projectKey struct{}
+
+// opened is the project a request is about.
+type opened struct {
+	hub.Project
+	base string
+}
+
+// New returns the handler of the whole server.
+func New(o Options) (http.Handler, error) {
+	s := &Server{Options: o, hub: o.Hub, log: o.Log, first: o.First, start: o.Start}
+	var err error
+	if s.console, err = console.New(); err != nil {
+		return nil, err
+	}
+	if o.Lab != nil {
+		if s.lab, err = lab.New(lab.Config{Build: o.Lab, Store: s.labStore, Page: s.labPage, Fail: s.Fail}); err != nil {
+			return nil, err
+		}
+	}
+	s.metrics = newMetrics(o.Hub)
+	return s.wrap(s.routes()), nil
+}
+
+func (s *Server) routes() http.Handler {
+	e := echo.New()
+	e.HTTPErrorHandler = func(c *echo.Context, err error) { s.Fail(c.Response(), c.Request(), s.fromEcho(err)) }
+	at := func(method, path string, h http.HandlerFunc) { e.Add(method, path, echo.WrapHandler(h)) }
+	at("GET", "/healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	at("GET", "/readyz", s.readyz)
+	at("GET", "/metrics", s.metricsPage(promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})))
+	at("GET", "/", s.home)
+	at("GET", "/signin", s.signInPage)
+	at("POST", "/signin", s.signIn)
+	at("POST", "/signout", s.signOut)
+	at("GET", "/welcome", s.person(func(w http.ResponseWriter, r *http.Request, p console.Page) { s.console.FirstPassword(w, r, p, "") }))
+	at("POST", "/account/password", s.firstPassword)
+	at("GET", "/account", s.person(s.console.Account))
+	at("GET", "/people", s.admin(s.console.People))
+	at("GET", "/machine", s.admin(s.console.Machine))
+	at("GET", "/p/:project", s.projectPage)
+	e.Any("/static/console/*", echo.WrapHandler(s.console.Static()))
+	if s.lab != nil {
+		e.Any("/static/lab/*", echo.WrapHandler(s.lab))
+	}
+	e.Any("/api/v1", echo.WrapHandler(s.api()))
+	e.Any("/api/v1/*", echo.WrapHandler(s.api()))
+	e.Any("/projects/:project", echo.WrapHandler(http.HandlerFunc(s.project)))
+	e.Any("/projects/:project/*", echo.WrapHandler(http.HandlerFunc(s.project)))
+	at("POST", "/nodes/:id/execute", s.execute)
+	return e
+}
+
+func (s *Server) fromEcho(err error) error {
+	var he *echo.HTTPError
+	if errors.As(err, &he) || errors.Is(err, echo.ErrNotFound) || errors.Is(err, echo.ErrMethodNotAllowed) {
+		return fault.New(fault.NotFound, "not_found", "There is nothing at this address.")
+	}
+	return err
+}
+
+// api mounts the hub's own API.
+func (s *Server) api() http.Handler {
+	mux := http.NewServeMux()
+	config := huma.DefaultConfig("Cellar", s.Version)
+	config.Servers = []*huma.Server{{URL: s.Base + "/api/v1"}}
+	config.DocsPath = ""
+	config.CreateHooks = nil // no $schema links in every answer
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token":  {Type: "http", Scheme: "bearer"},
+		"cookie": {Type: "apiKey", In: "cookie", Name: loginCookie},
+	}
+	a := humago.NewWithPrefix(mux, "/api/v1", config)
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		return s.humaError(status, msg, errs)
+	}
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError { return s.humaError(status, msg, errs) }
+	api.Register(a, api.Deps{
+		Hub: s.hub, Who: Who, Seed: s.Seed, Base: s.Base, Doctor: s.Doctor, Gone: s.Trees.Drop,
+		Fail: func(ctx context.Context, err error) error {
+			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "/api/v1", nil)
+			return s.problemOf(r, err)
+		},
+	})
+	return mux
+}
+
+// humaError gives huma's own findings (a field missing, not JSON) our form.
+func (s *Server) humaError(status int, msg string, errs []error) huma.StatusError {
+	p := &problem{Type: "about:blank", Status: status, Title: http.StatusText(status), Detail: msg, Code: "invalid"}
+	var details []string
+	for _, e := range errs {
+		var ours *problem
+		if errors.As(e, &ours) {
+			return ours
+		}
+		if e != nil {
+			details = append(details, e.Error())
+		}
+	}
+	if len(details) > 0 {
+		p.Detail = msg + ": " + strings.Join(details, "; ")
+	}
+	switch {
+	case status == http.StatusUnprocessableEntity: // their word for a body that does not fit
+		p.Status, p.Title = http.StatusBadRequest, http.StatusText(http.StatusBadRequest)
+	case status == http.StatusRequestEntityTooLarge:
+		p.Code = "too_large"
+	case status == http.StatusNotFound:
+		p.Code = "not_found"
+	case status >= 500:
+		p.Code = "internal"
+	}
+	return p
+}
+
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	if err := s.Ready(r.Context()); err != nil {
+		s.Fail(w, r, fault.Wrap(fault.Unavailable, "not_ready", "No kernel can be started now: "+fault.Sentence(err), err))
+		return
+	}
+	w.Write([]byte("ready\n"))
+}
+
+// metricsPage is for administrators, or for whoever sits on the machine itself.
+func (s *Server) metricsPage(h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		u, signedIn := Who(r.Context())
+		if (signedIn && u.Admin) || (!signedIn && s.local(r)) {
+			h.ServeHTTP(w, r)
+			return
+		}
+		s.Fail(w, r, errNotSignedIn)
+	}
+}
+
+// local reports whether a request comes from this machine, not through a proxy.
+func (s *Server) local(r *http.Request) bool {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && ap.Addr().Unmap().IsLoopback() && r.Header.Get("X-Forwarded-For") == ""
+}
+
+func (s *Server) trusted(r *http.Request) bool {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	for _, p := range s.Proxies {
+		if p.Contains(ap.Addr().Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// startOpen reports whether the sign-in link of the first start still works.
+func (s *Server) startOpen(ctx context.Context) bool {
+	u, err := s.hub.Store.UserByID(ctx, s.first.ID)
+	return err == nil && u.PasswordHash == ""
+}
+
+// project serves the Jupyter server of one project.
+func (s *Server) project(w http.ResponseWriter, r *http.Request) {
+	id, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/projects/"), "/")
+	u, signedIn := Who(r.Context())
+	if !signedIn {
+		s.askToSignIn(w, r)
+		return
+	}
+	p, err := s.hub.MayOpen(r.Context(), u, id)
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	o := &opened{p, s.Base + "/projects/" + url.PathEscape(p.ID) + "/"}
+	if rest == "" && safeMethod(r.Method) {
+		http.Redirect(w, r, o.base+"lab", http.StatusFound)
+		return
+	}
+	if t := r.URL.Query().Get("token"); t != "" && strings.HasPrefix(rest, "lab") && r.Method == http.MethodGet {
+		s.signInByToken(w, r, u) // the token leaves the address: it must not end up in logs and referrers
+		return
+	}
+	r = r.WithContext(context.WithValue(r.Context(), projectKey{}, o))
+	s.jupyter(rest).ServeHTTP(w, strip(r, "/projects/"+id))
+}
+
+// strip takes the project's prefix off a request's path.
+func strip(r *http.Request, prefix string) *http.Request {
+	r2 := new(http.Request)
+	*r2 = *r
+	u := *r.URL
+	u.Path = strings.TrimPrefix(r.URL.Path, prefix)
+	if u.RawPath != "" {
+		if i := strings.Index(strings.TrimPrefix(r.URL.RawPath, "/projects/"), "/"); i >= 0 {
+			u.RawPath = r.URL.RawPath[len("/projects/")+i:]
+		}
+	}
+	r2.URL = &u
+	return r2
+}
+
+func projectOf(r *http.Request) *opened { return r.Context().Value(projectKey{}).(*opened) }
+
+// jupyter picks the part of the Jupyter server that a path belongs to.
+func (s *Server) jupyter(rest string) http.Handler {
+	first, _, _ := strings.Cut(rest, "/")
+	two := strings.SplitN(rest, "/", 3)
+	area := first
+	if first == "api" && len(two) > 1 {
+		area = "api/" + two[1]
+	}
+	switch area {
+	case "api/contents", "files", "view", "directories":
+		return contents.Handler(s.tree, s.overlay, s.Fail)
+	case "api/kernels", "api/sessions", "api/kernelspecs", "kernelspecs":
+		return kernels.Handler(kernels.Config{
+			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin,
+			Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
+			Base:    func(r *http.Request) string { return projectOf(r).base },
+		})
+	case "lab", "doc", "static", "api/config", "api/nbconvert", "api/resolvePath", "lsp", "favicon.ico":
+		if s.lab == nil {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s.Fail(w, r, fault.New(fault.Unsupported, "no_lab", "This server was built without JupyterLab; its API works."))
+			})
+		}
+		return s.lab
+	}
+	return s.status()
+}
+
+// socketOrigin reports whether a page may open a websocket: with a token any, as
+// on every Jupyter server; with a cookie only our own.
+func (s *Server) socketOrigin(r *http.Request) bool {
+	id, _ := r.Context().Value(whoKey{}).(who)
+	if id.how == byToken {
+		return true
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, s.host(r))
+}
+
+func (s *Server) tree(r *http.Request) (*contents.Tree, error) {
+	return s.Trees.Open(projectOf(r).Project)
+}
+
+func (s *Server) overlay(r *http.Request) contents.Overlay { return s.hub.Overlay(projectOf(r).ID) }
+
+func (s *Server) labStore(r *http.Request) (*os.Root, error) {
+	u, _ := Who(r.Context())
+	dir := filepath.Join(s.hub.LabDir(projectOf(r).ID), u.ID)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenRoot(dir)
+}
+
+func (s *Server) labPage(r *http.Request) (map[string]any, error) {
+	o := projectOf(r)
+	return map[string]any{
+		"appName": "Cellar", "fullStaticUrl": s.Base + "/static/lab", "token": "", "terminalsAvailable": false,
+		"cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
+		"disabledExtensions": []string{
+			"@jupyterlab/apputils-extension:announcements", "@jupyterlab/hub-extension", "@jupyterlab/application-extension:logo",
+			"@jupyterlab/lsp-extension",
+		},
+	}, nil
+}
+
+// Trees keeps one open tree of contents for each project, as their locks live there.
+type Trees struct {
+	Dir func(project string) string
+
+	mu   sync.Mutex
+	open map[string]*contents.Tree
+}
+
+// Open returns the tree of a project.
+func (t *Trees) Open(p hub.Project) (*contents.Tree, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if tree := t.open[p.ID]; tree != nil {
+		return tree, nil
+	}
+	tree, err := contents.Open(t.Dir(p.ID), contents.Owner{UID: p.FileOwner(), GID: p.FileOwner()})
+	if err != nil {
+		return nil, err
+	}
+	if t.open == nil {
+		t.open = map[string]*contents.Tree{}
+	}
+	t.open[p.ID] = tree
+	return tree, nil
+}
+
+// Drop forgets the tree of a project that is deleted.
+func (t *Trees) Drop(project string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if tree := t.open[project]; tree != nil {
+		tree.Close()
+		delete(t.open, project)
+	}
+}
+
+// Update implements hub.Notebooks.
+func (t *Trees) Update(_ context.Context, p hub.Project, path string, fn func([]byte) ([]byte, error)) error {
+	tree, err := t.Open(p)
+	if err != nil {
+		return err
+	}
+	return tree.UpdateNotebook(path, fn)
+}
+
+// Read implements hub.Notebooks.
+func (t *Trees) Read(_ context.Context, p hub.Project, path string) ([]byte, error) {
+	tree, err := t.Open(p)
+	if err != nil {
+		return nil, err
+	}
+	m, err := tree.Get(path, contents.Want{Type: contents.Notebook, Content: true})
+	if err != nil {
+		return nil, err
+	}
+	return m.Content, nil
+}

@@ -1,0 +1,185 @@
+package server
+
+import (
+	"bufio"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"cellar/internal/fault"
+	"cellar/web/console"
+)
+
+// wrap is what happens to every request, outermost first: the base path, a log
+// line, panics, headers, compression, who it is.
+func (s *Server) wrap(h http.Handler) http.Handler {
+	h = s.authenticate(h)
+	h = compress(h)
+	h = s.guard(h)
+	if s.Base != "" {
+		inner := h
+		h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rest, ok := strings.CutPrefix(r.URL.Path, s.Base)
+			switch {
+			case ok && rest == "":
+				http.Redirect(w, r, s.Base+"/", http.StatusFound)
+			case ok && rest[0] == '/':
+				http.StripPrefix(s.Base, inner).ServeHTTP(w, r)
+			default:
+				http.NotFound(w, r)
+			}
+		})
+	}
+	return h
+}
+
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			if v := recover(); v != nil {
+				if v == http.ErrAbortHandler {
+					panic(v)
+				}
+				err := fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+				if rec.status == 0 {
+					s.Fail(rec, r, err)
+				} else {
+					s.log.Error("panic after the answer had begun", "path", r.URL.Path, "error", err)
+				}
+			}
+			s.metrics.request(r, rec.status, time.Since(start))
+			s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", rec.status, "took", time.Since(start))
+		}()
+		h := w.Header()
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("X-Content-Type-Options", "nosniff")
+		if !strings.HasPrefix(r.URL.Path, "/projects/") {
+			h.Set("Content-Security-Policy", console.Policy)
+		}
+		if s.secure(r) {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// recorder notes the status.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *recorder) Flush() { http.NewResponseController(r.ResponseWriter).Flush() }
+
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	r.status = http.StatusSwitchingProtocols
+	return http.NewResponseController(r.ResponseWriter).Hijack()
+}
+
+// compress gzips JSON and text that is made for the request; what is stored
+// compressed, ranges and streams pass.
+func compress(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") || r.Header.Get("Upgrade") != "" || r.Header.Get("Range") != "" || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		c := &compressor{ResponseWriter: w}
+		defer c.close()
+		next.ServeHTTP(c, r)
+	})
+}
+
+var gzips = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+	return z
+}}
+
+const compressFrom = 1024
+
+type compressor struct {
+	http.ResponseWriter
+	z       *gzip.Writer
+	decided bool
+	status  int
+}
+
+func (c *compressor) WriteHeader(status int) {
+	if c.status == 0 {
+		c.status = status
+	}
+}
+
+func (c *compressor) decide(first []byte) {
+	if c.decided {
+		return
+	}
+	c.decided = true
+	h := c.Header()
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	text := strings.HasSuffix(kind, "json") || kind == "text/html" || kind == "text/css" || kind == "text/javascript" || kind == "image/svg+xml"
+	if text && len(first) >= compressFrom && h.Get("Content-Encoding") == "" && (c.status == 0 || c.status == http.StatusOK || c.status == http.StatusCreated) {
+		h.Del("Content-Length")
+		h.Set("Content-Encoding", "gzip")
+		h.Add("Vary", "Accept-Encoding")
+		c.z = gzips.Get().(*gzip.Writer)
+		c.z.Reset(c.ResponseWriter)
+	}
+	if c.status != 0 {
+		c.ResponseWriter.WriteHeader(c.status)
+	}
+}
+
+func (c *compressor) Write(b []byte) (int, error) {
+	c.decide(b)
+	if c.z != nil {
+		return c.z.Write(b)
+	}
+	return c.ResponseWriter.Write(b)
+}
+
+func (c *compressor) Flush() {
+	c.decide(nil)
+	if c.z != nil {
+		c.z.Flush()
+	}
+	http.NewResponseController(c.ResponseWriter).Flush()
+}
+
+func (c *compressor) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+func (c *compressor) close() {
+	if !c.decided && c.status != 0 {
+		c.ResponseWriter.WriteHeader(c.status)
+	}
+	if c.z != nil {
+		c.z.Close()
+		gzips.Put(c.z)
+	}
+}
+
+var errTooLarge = fault.New(fault.Exhausted, "too_large", "The request is larger than the 16 MB that are allowed.")
