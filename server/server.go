@@ -105,8 +105,9 @@ func (s *Server) routes() http.Handler {
 	if s.lab != nil {
 		e.Any("/static/lab/*", echo.WrapHandler(s.lab))
 	}
-	e.Any("/api/v1", echo.WrapHandler(s.api()))
-	e.Any("/api/v1/*", echo.WrapHandler(s.api()))
+	hubAPI := echo.WrapHandler(s.api())
+	e.Any("/api/v1", hubAPI)
+	e.Any("/api/v1/*", hubAPI)
 	e.Any("/projects/:project", echo.WrapHandler(http.HandlerFunc(s.project)))
 	e.Any("/projects/:project/*", echo.WrapHandler(http.HandlerFunc(s.project)))
 	at("POST", "/nodes/:id/execute", s.execute)

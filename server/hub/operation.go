@@ -28,21 +28,21 @@ type OperationState struct {
 	Done     bool            `json:"done"`
 	Progress float64         `json:"progress"`
 	Message  string          `json:"message"`
-	Error    *Problem        `json:"error"`
+	Error    *Failure        `json:"error"`
 	Response json.RawMessage `json:"response"`
 	ended    time.Time
 }
 
-// Problem is an error as it is told.
-type Problem struct {
+// Failure is an error as it is told.
+type Failure struct {
 	Code   string `json:"code"`
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
 }
 
-// ProblemOf tells err to a person.
-func ProblemOf(err error) *Problem {
-	return &Problem{Code: fault.CodeOf(err), Title: string(fault.ClassOf(err)), Detail: fault.Detail(err)}
+// FailureOf tells err to a person.
+func FailureOf(err error) *Failure {
+	return &Failure{Code: fault.CodeOf(err), Title: string(fault.ClassOf(err)), Detail: fault.Detail(err)}
 }
 
 // Step tells how far an operation is.
@@ -118,7 +118,7 @@ func (os *Operations) Begin(ctx context.Context, project, what string, do func(c
 		o.update(func(s *OperationState) {
 			s.Done, s.Response, s.ended = true, body, time.Now()
 			if err != nil {
-				s.Error = ProblemOf(err)
+				s.Error = FailureOf(err)
 			} else {
 				s.Progress = 1
 			}
