@@ -111,7 +111,9 @@ func add[I, O any](x *api, method, path, summary string, status int, fn func(con
 
 type none struct{}
 
-type inProject struct {
+// InProject, InKernel and the like are exported only because huma looks at no
+// others when they are embedded.
+type InProject struct {
 	P string `path:"p" doc:"the project's ID"`
 }
 

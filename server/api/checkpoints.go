@@ -24,12 +24,12 @@ func checkpointOf(c hub.Checkpoint) checkpointView {
 	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Pinned: c.Pinned}
 }
 
-type inCheckpoint struct {
-	inProject
+type InCheckpoint struct {
+	InProject
 	C string `path:"c" doc:"the checkpoint's ID"`
 }
 
-func (x *api) checkpoint(ctx context.Context, in inCheckpoint) (hub.Project, hub.Checkpoint, error) {
+func (x *api) checkpoint(ctx context.Context, in InCheckpoint) (hub.Project, hub.Checkpoint, error) {
 	_, p, err := x.project(ctx, in.P)
 	if err != nil {
 		return p, hub.Checkpoint{}, err
@@ -40,7 +40,7 @@ func (x *api) checkpoint(ctx context.Context, in inCheckpoint) (hub.Project, hub
 
 func (x *api) checkpoints() {
 	add(x, get, "/projects/{p}/checkpoints", "List checkpoints, newest first", ok, func(ctx context.Context, in *struct {
-		inProject
+		InProject
 		Kernel string `query:"kernel" doc:"only those of this kernel"`
 	}) (*body[list[checkpointView]], error) {
 		_, p, err := x.project(ctx, in.P)
@@ -56,18 +56,18 @@ func (x *api) checkpoints() {
 		}
 		return listOf(out), err
 	})
-	add(x, get, "/projects/{p}/checkpoints/{c}", "Show a checkpoint", ok, func(ctx context.Context, in *inCheckpoint) (*body[checkpointView], error) {
+	add(x, get, "/projects/{p}/checkpoints/{c}", "Show a checkpoint", ok, func(ctx context.Context, in *InCheckpoint) (*body[checkpointView], error) {
 		_, c, err := x.checkpoint(ctx, *in)
 		return &body[checkpointView]{checkpointOf(c)}, err
 	})
 	add(x, post, "/projects/{p}/checkpoints", "Keep the state of a kernel", begun, func(ctx context.Context, in *struct {
-		inProject
+		InProject
 		Body struct {
 			Kernel string `json:"kernel"`
 			Name   string `json:"name,omitempty"`
 		}
 	}) (*operationBody, error) {
-		l, err := x.kernel(ctx, inKernel{in.inProject, in.Body.Kernel})
+		l, err := x.kernel(ctx, InKernel{in.InProject, in.Body.Kernel})
 		if err != nil {
 			return nil, err
 		}
@@ -76,7 +76,7 @@ func (x *api) checkpoints() {
 			return checkpointOf(c), err
 		}), nil
 	})
-	add(x, get, "/projects/{p}/checkpoints/{c}/changes", "What applying a checkpoint would change", ok, func(ctx context.Context, in *inCheckpoint) (*body[hub.Changes], error) {
+	add(x, get, "/projects/{p}/checkpoints/{c}/changes", "What applying a checkpoint would change", ok, func(ctx context.Context, in *InCheckpoint) (*body[hub.Changes], error) {
 		p, c, err := x.checkpoint(ctx, *in)
 		if err != nil {
 			return nil, err
@@ -85,12 +85,12 @@ func (x *api) checkpoints() {
 		return &body[hub.Changes]{changes}, err
 	})
 	add(x, post, "/projects/{p}/checkpoints/{c}/apply", "Go back to a checkpoint, in the kernel it came from", begun, func(ctx context.Context, in *struct {
-		inCheckpoint
+		InCheckpoint
 		Body struct {
 			Files bool `json:"files,omitempty" doc:"the notebook's text too"`
 		}
 	}) (*operationBody, error) {
-		p, c, err := x.checkpoint(ctx, in.inCheckpoint)
+		p, c, err := x.checkpoint(ctx, in.InCheckpoint)
 		if err != nil {
 			return nil, err
 		}
@@ -102,19 +102,19 @@ func (x *api) checkpoints() {
 		}), nil
 	})
 	add(x, patch, "/projects/{p}/checkpoints/{c}", "Rename a checkpoint, which also pins it", ok, func(ctx context.Context, in *struct {
-		inCheckpoint
+		InCheckpoint
 		Body struct {
 			Name string `json:"name"`
 		}
 	}) (*body[checkpointView], error) {
-		p, c, err := x.checkpoint(ctx, in.inCheckpoint)
+		p, c, err := x.checkpoint(ctx, in.InCheckpoint)
 		if err != nil {
 			return nil, err
 		}
 		c, err = x.Hub.RenameCheckpoint(ctx, p.ID, c.ID, in.Body.Name)
 		return &body[checkpointView]{checkpointOf(c)}, err
 	})
-	add(x, del, "/projects/{p}/checkpoints/{c}", "Delete a checkpoint", gone, func(ctx context.Context, in *inCheckpoint) (*none, error) {
+	add(x, del, "/projects/{p}/checkpoints/{c}", "Delete a checkpoint", gone, func(ctx context.Context, in *InCheckpoint) (*none, error) {
 		p, c, err := x.checkpoint(ctx, *in)
 		if err != nil {
 			return nil, err

@@ -7,12 +7,12 @@ import (
 	"cellar/server/hub"
 )
 
-type inKernel struct {
-	inProject
+type InKernel struct {
+	InProject
 	K string `path:"k" doc:"the kernel's ID"`
 }
 
-func (x *api) kernel(ctx context.Context, in inKernel) (*hub.Live, error) {
+func (x *api) kernel(ctx context.Context, in InKernel) (*hub.Live, error) {
 	_, p, err := x.project(ctx, in.P)
 	if err != nil {
 		return nil, err
@@ -21,7 +21,7 @@ func (x *api) kernel(ctx context.Context, in inKernel) (*hub.Live, error) {
 }
 
 func (x *api) kernels() {
-	add(x, get, "/projects/{p}/kernels", "List kernels", ok, func(ctx context.Context, in *inProject) (*body[list[hub.View]], error) {
+	add(x, get, "/projects/{p}/kernels", "List kernels", ok, func(ctx context.Context, in *InProject) (*body[list[hub.View]], error) {
 		_, p, err := x.project(ctx, in.P)
 		if err != nil {
 			return nil, err
@@ -32,14 +32,14 @@ func (x *api) kernels() {
 		}
 		return listOf(out), nil
 	})
-	add(x, get, "/projects/{p}/kernels/{k}", "Show a kernel", ok, func(ctx context.Context, in *inKernel) (*body[hub.View], error) {
+	add(x, get, "/projects/{p}/kernels/{k}", "Show a kernel", ok, func(ctx context.Context, in *InKernel) (*body[hub.View], error) {
 		l, err := x.kernel(ctx, *in)
 		if err != nil {
 			return nil, err
 		}
 		return &body[hub.View]{l.View()}, nil
 	})
-	add(x, del, "/projects/{p}/kernels/{k}", "Shut a kernel down", gone, func(ctx context.Context, in *inKernel) (*none, error) {
+	add(x, del, "/projects/{p}/kernels/{k}", "Shut a kernel down", gone, func(ctx context.Context, in *InKernel) (*none, error) {
 		l, err := x.kernel(ctx, *in)
 		if err != nil {
 			return nil, err
@@ -47,13 +47,13 @@ func (x *api) kernels() {
 		return nil, x.Hub.Shutdown(ctx, l)
 	})
 	add(x, post, "/projects/{p}/kernels/{k}/switch", "Give a kernel another configuration, keeping its state", begun, func(ctx context.Context, in *struct {
-		inKernel
+		InKernel
 		Body struct {
 			Configuration string `json:"configuration"`
 			Move          bool   `json:"move,omitempty" doc:"by checkpoint and restore into a new container"`
 		}
 	}) (*operationBody, error) {
-		l, err := x.kernel(ctx, in.inKernel)
+		l, err := x.kernel(ctx, in.InKernel)
 		if err != nil {
 			return nil, err
 		}
@@ -67,7 +67,7 @@ func (x *api) kernels() {
 			return l.View(), nil
 		}), nil
 	})
-	add(x, post, "/projects/{p}/kernels/{k}/hibernate", "Freeze a kernel and release what it holds", begun, func(ctx context.Context, in *inKernel) (*operationBody, error) {
+	add(x, post, "/projects/{p}/kernels/{k}/hibernate", "Freeze a kernel and release what it holds", begun, func(ctx context.Context, in *InKernel) (*operationBody, error) {
 		l, err := x.kernel(ctx, *in)
 		if err != nil {
 			return nil, err
@@ -77,7 +77,7 @@ func (x *api) kernels() {
 			return checkpointOf(c), err
 		}), nil
 	})
-	add(x, post, "/projects/{p}/kernels/{k}/resume", "Bring a hibernated kernel back", begun, func(ctx context.Context, in *inKernel) (*operationBody, error) {
+	add(x, post, "/projects/{p}/kernels/{k}/resume", "Bring a hibernated kernel back", begun, func(ctx context.Context, in *InKernel) (*operationBody, error) {
 		l, err := x.kernel(ctx, *in)
 		if err != nil {
 			return nil, err
@@ -90,7 +90,7 @@ func (x *api) kernels() {
 		}), nil
 	})
 	add(x, get, "/projects/{p}/runs", "Runs of cells that the notebook's file does not carry yet, and those going on", ok, func(ctx context.Context, in *struct {
-		inProject
+		InProject
 		Path string `query:"path" doc:"the notebook"`
 	}) (*body[list[hub.RunView]], error) {
 		_, p, err := x.project(ctx, in.P)

@@ -7,7 +7,7 @@ import (
 )
 
 func (x *api) nodes() {
-	add(x, get, "/projects/{p}/nodes", "List nodes", ok, func(ctx context.Context, in *inProject) (*body[list[hub.NodeView]], error) {
+	add(x, get, "/projects/{p}/nodes", "List nodes", ok, func(ctx context.Context, in *InProject) (*body[list[hub.NodeView]], error) {
 		_, p, err := x.project(ctx, in.P)
 		if err != nil {
 			return nil, err
@@ -20,7 +20,7 @@ func (x *api) nodes() {
 		return listOf(out), err
 	})
 	add(x, post, "/projects/{p}/nodes/describe", "What a cell takes and gives", ok, func(ctx context.Context, in *struct {
-		inProject
+		InProject
 		Body hub.Source
 	}) (*body[hub.Described], error) {
 		_, p, err := x.project(ctx, in.P)
@@ -31,7 +31,7 @@ func (x *api) nodes() {
 		return &body[hub.Described]{d}, err
 	})
 	add(x, post, "/projects/{p}/nodes", "Publish a cell with the kernel's state of this moment", begun, func(ctx context.Context, in *struct {
-		inProject
+		InProject
 		Body hub.Publication
 	}) (*operationBody, error) {
 		_, p, err := x.project(ctx, in.P)
@@ -51,7 +51,7 @@ func (x *api) nodes() {
 		}), nil
 	})
 	add(x, get, "/projects/{p}/nodes/{n}", "Show a node", ok, func(ctx context.Context, in *struct {
-		inProject
+		InProject
 		N string `path:"n"`
 	}) (*body[hub.NodeView], error) {
 		_, p, err := x.project(ctx, in.P)
@@ -65,7 +65,7 @@ func (x *api) nodes() {
 		return &body[hub.NodeView]{x.Hub.NodeView(n)}, nil
 	})
 	add(x, del, "/projects/{p}/nodes/{n}", "Delete a node", gone, func(ctx context.Context, in *struct {
-		inProject
+		InProject
 		N string `path:"n"`
 	}) (*none, error) {
 		_, p, err := x.project(ctx, in.P)

@@ -9,7 +9,7 @@ import (
 	"cellar/server/hub"
 )
 
-type inOperation struct {
+type InOperation struct {
 	ID string `path:"id"`
 }
 
@@ -31,7 +31,7 @@ func (x *api) operation(ctx context.Context, id string) (*hub.Operation, error) 
 }
 
 func (x *api) operations() {
-	add(x, get, "/operations/{id}", "Show an operation", ok, func(ctx context.Context, in *inOperation) (*operationBody, error) {
+	add(x, get, "/operations/{id}", "Show an operation", ok, func(ctx context.Context, in *InOperation) (*operationBody, error) {
 		o, err := x.operation(ctx, in.ID)
 		if err != nil {
 			return nil, err
@@ -39,7 +39,7 @@ func (x *api) operations() {
 		s, _ := o.State()
 		return &operationBody{s}, nil
 	})
-	add(x, del, "/operations/{id}", "Cancel an operation; what it has done is undone", ok, func(ctx context.Context, in *inOperation) (*operationBody, error) {
+	add(x, del, "/operations/{id}", "Cancel an operation; what it has done is undone", ok, func(ctx context.Context, in *InOperation) (*operationBody, error) {
 		o, err := x.operation(ctx, in.ID)
 		if err != nil {
 			return nil, err
@@ -49,7 +49,7 @@ func (x *api) operations() {
 		return &operationBody{s}, nil
 	})
 	sse.Register(x.API, huma.Operation{OperationID: "operation-events", Method: get, Path: "/operations/{id}/events", Summary: "Follow an operation"},
-		map[string]any{"message": hub.OperationState{}}, func(ctx context.Context, in *inOperation, send sse.Sender) {
+		map[string]any{"message": hub.OperationState{}}, func(ctx context.Context, in *InOperation, send sse.Sender) {
 			o, err := x.operation(ctx, in.ID)
 			if err != nil {
 				send.Data(hub.OperationState{ID: in.ID, Done: true, Error: hub.FailureOf(err)})
@@ -71,7 +71,7 @@ func (x *api) operations() {
 	type runEvent struct{ hub.RunView }
 	type nodeEvent struct{ hub.NodeView }
 	sse.Register(x.API, huma.Operation{OperationID: "project-events", Method: get, Path: "/projects/{p}/events", Summary: "Follow what happens in a project"},
-		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}}, func(ctx context.Context, in *inProject, send sse.Sender) {
+		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}}, func(ctx context.Context, in *InProject, send sse.Sender) {
 			_, p, err := x.project(ctx, in.P)
 			if err != nil {
 				return

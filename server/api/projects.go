@@ -67,14 +67,14 @@ func (x *api) projects() {
 		}
 		return &body[projectView]{x.projectOf(ctx, p)}, nil
 	})
-	add(x, get, "/projects/{p}", "Show a project", ok, func(ctx context.Context, in *inProject) (*body[projectView], error) {
+	add(x, get, "/projects/{p}", "Show a project", ok, func(ctx context.Context, in *InProject) (*body[projectView], error) {
 		_, p, err := x.project(ctx, in.P)
 		if err != nil {
 			return nil, err
 		}
 		return &body[projectView]{x.projectOf(ctx, p)}, nil
 	})
-	add(x, del, "/projects/{p}", "Delete a project with all that is in it", gone, func(ctx context.Context, in *inProject) (*none, error) {
+	add(x, del, "/projects/{p}", "Delete a project with all that is in it", gone, func(ctx context.Context, in *InProject) (*none, error) {
 		_, p, err := x.project(ctx, in.P)
 		if err != nil {
 			return nil, err

@@ -1,0 +1,259 @@
+// Package acceptance drives the built program as its users do: the real binary,
+// real containers, HTTP and websockets.
+package acceptance
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"cellar/internal/testkit"
+)
+
+// hub is a running server with a data folder of its own.
+type hub struct {
+	*testkit.Client
+	t    *testing.T
+	data string
+	addr string
+	args []string
+	cmd  *exec.Cmd
+	log  *os.File
+}
+
+func binary() string { return filepath.Join(testkit.Root(), "bin", "cellar") }
+
+// startHub starts a hub for the whole test; the data folder is taken down again.
+func startHub(t *testing.T, args ...string) *hub {
+	t.Helper()
+	testkit.Containers(t)
+	if _, err := os.Stat(binary()); err != nil {
+		t.Fatalf("%v (make build)", err)
+	}
+	data, err := os.MkdirTemp("/var/tmp", "cellar-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(t.TempDir(), "hub.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	h := &hub{Client: &testkit.Client{T: t, Base: "http://" + addr}, t: t, data: data, addr: addr, args: args, log: log}
+	t.Cleanup(func() {
+		h.kill(syscall.SIGTERM)
+		out, err := exec.Command(binary(), "down", "--data", data, "--kill").CombinedOutput()
+		if err != nil {
+			t.Errorf("cellar down: %v: %s", err, out)
+		}
+		if t.Failed() {
+			b, _ := os.ReadFile(log.Name())
+			t.Logf("the hub's log ends:\n%s", b[max(0, len(b)-6000):])
+		}
+		if err := os.RemoveAll(data); err != nil {
+			t.Error(err)
+		}
+	})
+	h.start()
+	h.Token = h.token()
+	return h
+}
+
+func (h *hub) token(args ...string) string {
+	h.t.Helper()
+	out, err := exec.Command(binary(), append([]string{"token", "--data", h.data}, args...)...).Output()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// start starts the program and waits for its ready line.
+func (h *hub) start() {
+	h.t.Helper()
+	h.cmd = exec.Command(binary(), append([]string{"serve", "--data", h.data, "--listen", h.addr}, h.args...)...)
+	h.cmd.Stderr = h.log
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := h.cmd.StdoutPipe()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	sc := bufio.NewScanner(out)
+	ready := make(chan bool, 1)
+	go func() {
+		for sc.Scan() {
+			if strings.HasPrefix(sc.Text(), "ready: ") {
+				ready <- true
+			}
+		}
+		ready <- false
+	}()
+	select {
+	case ok := <-ready:
+		if !ok {
+			b, _ := os.ReadFile(h.log.Name())
+			h.t.Fatalf("the hub did not start: %s", b)
+		}
+	case <-time.After(3 * time.Minute):
+		h.t.Fatal("the hub is not ready after three minutes")
+	}
+	if status, b, err := h.Try("GET", "/readyz", nil); err != nil || status != 200 {
+		h.t.Fatalf("/readyz: %d %s %v", status, b, err)
+	}
+}
+
+// kill ends the hub by a signal and waits for it.
+func (h *hub) kill(sig syscall.Signal) {
+	if h.cmd == nil {
+		return
+	}
+	h.cmd.Process.Signal(sig)
+	done := make(chan struct{})
+	go func() { h.cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		h.cmd.Process.Kill()
+		<-done
+		h.t.Errorf("the hub did not end on %v", sig)
+	}
+	h.cmd = nil
+}
+
+// containerd's process ID.
+func (h *hub) containerd() int {
+	out, err := exec.Command("pgrep", "-f", "containerd --config "+h.data).Output()
+	if err != nil {
+		h.t.Fatalf("no containerd: %v", err)
+	}
+	var pid int
+	fmt.Sscan(string(out), &pid)
+	return pid
+}
+
+// project makes a project and opens a session on its tour.
+func (h *hub) project(name string) (project, kernel string) {
+	h.t.Helper()
+	var p struct{ ID string }
+	h.Want(201, "POST", "/api/v1/projects", map[string]string{"name": name}, &p)
+	return p.ID, h.session(p.ID, "tour.ipynb")
+}
+
+func (h *hub) session(project, path string) string {
+	h.t.Helper()
+	var s struct{ Kernel struct{ ID string } }
+	h.Want(201, "POST", "/projects/"+project+"/api/sessions", map[string]any{"path": path, "name": path, "type": "notebook", "kernel": map[string]string{"name": "python3"}}, &s)
+	return s.Kernel.ID
+}
+
+type view struct {
+	ID, State, Configuration, Machine string
+	StateDetail                       string `json:"state_detail"`
+	Checkpoint                        string
+}
+
+func (h *hub) kernel(project, id string) view {
+	h.t.Helper()
+	var list struct{ Items []view }
+	h.Want(200, "GET", "/api/v1/projects/"+project+"/kernels", nil, &list)
+	for _, k := range list.Items {
+		if k.ID == id {
+			return k
+		}
+	}
+	h.t.Fatalf("kernel %s is not listed", id)
+	return view{}
+}
+
+func (h *hub) await(project, id, state string) view {
+	h.t.Helper()
+	var v view
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if v = h.kernel(project, id); v.State == state {
+			return v
+		}
+	}
+	h.t.Fatalf("kernel %s is %s (%s), want %s", id, v.State, v.StateDetail, state)
+	return v
+}
+
+func (h *hub) path(project, kernel, deed string) string {
+	return "/api/v1/projects/" + project + "/kernels/" + kernel + "/" + deed
+}
+
+// notebookOnDisk reads the outputs of a cell from the file itself.
+func (h *hub) notebookOnDisk(project, path, cell string) (text string, count *int) {
+	h.t.Helper()
+	b, err := os.ReadFile(filepath.Join(h.data, "projects", project, "files", path))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return cellText(h.t, b, cell)
+}
+
+func cellText(t testing.TB, nb []byte, cell string) (text string, count *int) {
+	t.Helper()
+	var doc struct {
+		Cells []struct {
+			ID      string
+			Count   *int `json:"execution_count"`
+			Outputs []struct{ Text any }
+		}
+	}
+	if err := json.Unmarshal(nb, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range doc.Cells {
+		if c.ID != cell {
+			continue
+		}
+		for _, o := range c.Outputs {
+			switch v := o.Text.(type) {
+			case string:
+				text += v
+			case []any:
+				for _, s := range v {
+					text += s.(string)
+				}
+			}
+		}
+		return text, c.Count
+	}
+	t.Fatalf("no cell %s", cell)
+	return "", nil
+}
+
+func numbers(n int) string {
+	var b bytes.Buffer
+	for i := range n {
+		fmt.Fprintln(&b, i)
+	}
+	return b.String()
+}
+
+// together runs all functions at once.
+func together(n int, fn func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { fn(i) })
+	}
+	wg.Wait()
+}
