@@ -32,7 +32,7 @@ func (o Overlay) Saving(path string, nb []byte) []byte {
 	return o.lay(path, nb, func(r *Run, cell map[string]json.RawMessage) bool {
 		if r.Ended() && (r.delivered || r.loaded) {
 			// A save that was under way when the run ended does not know its end.
-			if time.Since(r.EndedAt) < saveUnderWay && !sameCount(r, cell) {
+			if !r.loaded && time.Since(r.EndedAt) < saveUnderWay && !sameCount(r, cell) {
 				return true
 			}
 			r.settled = true

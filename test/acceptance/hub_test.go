@@ -40,7 +40,7 @@ func startHub(t *testing.T, args ...string) *hub {
 	if _, err := os.Stat(binary()); err != nil {
 		t.Fatalf("%v (make build)", err)
 	}
-	data, err := os.MkdirTemp("/var/tmp", "cellar-test-")
+	data, err := os.MkdirTemp(workDir(t), "data-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,9 +69,45 @@ func startHub(t *testing.T, args ...string) *hub {
 			t.Error(err)
 		}
 	})
+	fill(t, data)
 	h.start()
 	h.Token = h.token()
 	return h
+}
+
+// template is a data folder in which the image is imported already: importing
+// takes most of a minute on a small machine, linking its files a second.
+var template = sync.OnceValues(func() (string, error) {
+	st, err := os.Stat(testkit.Image())
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(testkit.Cache(), "test-template", fmt.Sprintf("%x-%x", st.Size(), st.ModTime().UnixNano()))
+	if _, err := os.Stat(filepath.Join(dir, "image.json")); err == nil {
+		return dir, nil
+	}
+	os.RemoveAll(filepath.Dir(dir))
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return "", err
+	}
+	// A hub without a port: down opens the data folder, imports and ends it.
+	if out, err := exec.Command(binary(), "down", "--data", dir).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return dir, nil
+})
+
+// fill links the template's image into a new data folder; databases are copied.
+func fill(t *testing.T, data string) {
+	t.Helper()
+	dir, err := template()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := `cp -al "$1/containerd" "$2/" && cp "$1/image.json" "$2/" && find "$2/containerd" -name '*.db' -exec sh -c 'cp "$0" "$0.new" && mv "$0.new" "$0"' {} \; && rm -f "$2/containerd/containerd.log"`
+	if out, err := exec.Command("sh", "-c", script, "sh", dir, data).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 func (h *hub) token(args ...string) string {
@@ -136,6 +172,15 @@ func (h *hub) kill(sig syscall.Signal) {
 		h.t.Errorf("the hub did not end on %v", sig)
 	}
 	h.cmd = nil
+}
+
+// workDir is on the same file system as the template, for hard links.
+func workDir(t *testing.T) string {
+	dir := filepath.Join(testkit.Cache(), "test")
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // containerd's process ID.

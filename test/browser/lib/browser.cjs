@@ -1,0 +1,56 @@
+// Chromium as a person has it: a new profile each time, and an ear for what pages complain about.
+const fs = require('node:fs');
+const { chromium } = require('playwright-core');
+
+const ARGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync'
+];
+
+/** Complaints on a page's console that are no faults, and why. */
+const ALLOWED = [];
+
+/** A browser with one person in it. */
+class Browser {
+  static async open(complaints, options = {}) {
+    const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', headless: true, args: ARGS, timeout: 60_000 });
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: 'light', ...options });
+    context.setDefaultTimeout(30_000);
+    await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    const self = new Browser(browser, context);
+    context.on('console', message => {
+      if (message.type() === 'error') {
+        self.#complain(complaints, `${message.text()} (${message.location().url})`);
+      }
+    });
+    context.on('weberror', error => self.#complain(complaints, String(error.error().stack ?? error.error())));
+    return self;
+  }
+
+  constructor(browser, context) {
+    Object.assign(this, { browser, context, deaf: false });
+  }
+
+  /** While the hub is away on purpose, what the page says about it is no complaint. */
+  #complain(complaints, text) {
+    if (!this.deaf && !ALLOWED.some(([pattern]) => pattern.test(text))) {
+      complaints.push(text);
+    }
+  }
+
+  async page() {
+    this.current = await this.context.newPage();
+    return this.current;
+  }
+
+  close() {
+    return this.browser.close();
+  }
+}
+
+module.exports = { Browser };
