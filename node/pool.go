@@ -100,6 +100,10 @@ func (p *Pool) try(ctx context.Context, call func(net.Conn) error) error {
 		return err
 	}
 	conn, err := inst.Dial(ctx)
+	if err != nil && ctx.Err() != nil { // the caller has gone, the instance has not
+		p.release()
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		// It ended between two calls: what it answered is answered, this call has
 		// not begun, so another instance may take it.
@@ -166,8 +170,8 @@ func (p *Pool) start(ctx context.Context, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	inst, err := p.Start(ctx)
+	defer close(done)
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.starting, p.failed, p.used = nil, err, time.Now()
 	p.stats.ColdStarts++
 	p.stats.LastError = ""
@@ -178,10 +182,13 @@ func (p *Pool) start(ctx context.Context, done chan struct{}) {
 	if err != nil {
 		p.instance = nil
 	}
-	close(done)
-	if p.closed && p.instance != nil {
+	late := p.closed && p.instance != nil
+	if late {
 		p.instance = nil
-		go inst.Close()
+	}
+	p.mu.Unlock()
+	if late {
+		inst.Close() // Close waits for it
 	}
 }
 

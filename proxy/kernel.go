@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -134,7 +135,7 @@ func write(ws *websocket.Conn, v1 bool, it Item, buf []byte) ([]byte, error) {
 
 func closeWith(ws *websocket.Conn, code int, text string) {
 	if len(text) > 120 { // a close frame holds 125 bytes
-		text = text[:120]
+		text = strings.ToValidUTF8(text[:120], "")
 	}
 	ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(time.Second))
 }

@@ -16,6 +16,9 @@ type Item struct {
 	Message *wire.Message
 }
 
+// size is what an item counts for: its bytes and what keeping it takes.
+func (i Item) size() int { return i.Message.Size() + 64 }
+
 // ErrSlow ends a client that does not read: what waited for it is in the
 // notebook and comes again when it reconnects.
 var ErrSlow = errors.New("this client reads too slowly; reconnect to catch up")
@@ -41,7 +44,7 @@ func (q *Queue) Push(i Item) {
 	if q.err != nil {
 		return
 	}
-	if q.bytes += i.Message.Size() + 64; q.bytes > q.limit {
+	if q.bytes += i.size(); q.bytes > q.limit {
 		q.items, q.bytes, q.err = nil, 0, ErrSlow
 	} else {
 		q.items = append(q.items, i)
@@ -82,6 +85,9 @@ func (q *Queue) Unpop(items []Item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.items = append(append([]Item(nil), items...), q.items...)
+	for _, i := range items {
+		q.bytes += i.size()
+	}
 	q.signal()
 }
 

@@ -37,7 +37,7 @@ type serveCmd struct {
 	JournalQuota   int64         `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
 	LogLevel       slog.Level    `help:"debug, info, warn or error." default:"info"`
 
-	Configurations []hub.Configuration `kong:"-"`
+	Fault []string `help:"Inject a fault: STEP=kill|fail|containerd. For tests." hidden:""`
 }
 
 const shutdownGrace = 5 * time.Second
@@ -64,7 +64,12 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer w.close()
-	h, err := w.hub(ctx, hub.Config{IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota})
+	supervised, unsupervise := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { w.daemon.Supervise(supervised) })
+	defer wg.Wait()
+	defer unsupervise()
+	h, err := w.hub(ctx, hub.Config{IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault)})
 	if err != nil {
 		return err
 	}
@@ -151,10 +156,7 @@ func (w *world) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if ok, err := w.client.IsServing(ctx); err != nil || !ok {
-		// It was killed, perhaps: start it again. Kernels go on meanwhile.
-		if _, err := w.daemon.Ensure(ctx); err != nil {
-			return fault.Wrap(fault.Unavailable, "containerd", "containerd does not answer.", err)
-		}
+		return fault.Wrap(fault.Unavailable, "containerd", "containerd does not answer.", err)
 	}
 	return nil
 }

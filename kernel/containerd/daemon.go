@@ -173,3 +173,27 @@ func lastLines(name string) string {
 	}
 	return string(b[max(0, len(b)-600):])
 }
+
+// Supervise starts the daemon again whenever it has ended, until ctx is done.
+// Kernels go on meanwhile; a client's connection finds the new one by itself.
+func (d Daemon) Supervise(ctx context.Context) {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if d.PID() != 0 {
+			continue
+		}
+		d.Log.Warn("containerd has ended; starting it again")
+		c, err := d.Ensure(ctx)
+		if err != nil {
+			d.Log.Error("containerd does not start", "error", err)
+			continue
+		}
+		c.Close()
+	}
+}

@@ -55,6 +55,24 @@ func New(c *client.Client, o Options) (*Runtime, error) {
 // Client is the connection, for what is not a container (images).
 func (r *Runtime) Client() *client.Client { return r.c }
 
+// await waits until the daemon answers: after a crash it is away for a moment,
+// and what is about to be done should not fail for that.
+func (r *Runtime) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		ok, err := r.c.IsServing(ctx)
+		if err == nil && ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("containerd does not answer: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 func scoped(ctx context.Context) context.Context { return namespaces.WithNamespace(ctx, Namespace) }
 
 func (r *Runtime) runcOptions(c kernel.Container) *options.Options {
@@ -78,6 +96,9 @@ func (r *Runtime) Restore(ctx context.Context, c kernel.Container, dir string) e
 func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err error) {
 	ctx = scoped(ctx)
 	if err := c.Limits.Check(); err != nil {
+		return err
+	}
+	if err := r.await(ctx); err != nil {
 		return err
 	}
 	image, err := r.c.GetImage(ctx, c.Image)
@@ -139,6 +160,9 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 // Checkpoint tars the dump files into the content store, which takes seconds.
 func (r *Runtime) Freeze(ctx context.Context, name string, f kernel.Freeze) (err error) {
 	ctx = scoped(ctx)
+	if err := r.await(ctx); err != nil {
+		return err
+	}
 	work, err := os.MkdirTemp(r.o.Dir, "dump-")
 	if err != nil {
 		return err
@@ -198,6 +222,9 @@ func readable(dir string) error {
 // Update implements kernel.Runtime.
 func (r *Runtime) Update(ctx context.Context, name string, l kernel.Limits) error {
 	ctx = scoped(ctx)
+	if err := r.await(ctx); err != nil {
+		return err
+	}
 	task, err := r.task(ctx, name)
 	if err != nil {
 		return err
@@ -216,6 +243,9 @@ func (r *Runtime) task(ctx context.Context, name string) (client.Task, error) {
 // Remove implements kernel.Runtime.
 func (r *Runtime) Remove(ctx context.Context, name string) error {
 	ctx = scoped(ctx)
+	if err := r.await(ctx); err != nil {
+		return err
+	}
 	c, err := r.c.LoadContainer(ctx, name)
 	if errdefs.IsNotFound(err) {
 		return r.removeSnapshot(ctx, name)

@@ -277,11 +277,15 @@ func (j *Journal) await(ctx context.Context, at *segment, from uint64) (end int6
 		for i+1 < len(j.segments) && j.segments[i+1].first <= max(from, at.first) {
 			i++
 		}
-		if at.first != j.segments[i].first && (at.first == 0 || j.segments[i].first > at.first) {
+		if at.first > j.segments[i].first {
+			i++ // its own was dropped by the quota
+		}
+		if at.first != j.segments[i].first {
 			*at = segment{first: j.segments[i].first}
 		}
 		if at.size < j.segments[i].size {
-			return j.segments[i].size, i+1 < len(j.segments), nil
+			more := slices.ContainsFunc(j.segments[i+1:], func(s segment) bool { return s.size > 0 })
+			return j.segments[i].size, more, nil
 		}
 		if i+1 < len(j.segments) {
 			*at = segment{first: j.segments[i+1].first}

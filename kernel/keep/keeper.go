@@ -62,7 +62,6 @@ func Run(ctx context.Context, o Options) error {
 	stop := context.AfterFunc(ctx, func() {
 		ln.Close()
 		k.detach()
-		k.kill()
 	})
 	defer stop()
 	for {
@@ -72,7 +71,9 @@ func Run(ctx context.Context, o Options) error {
 		}
 		wg.Go(func() { k.serve(ctx, conn) })
 	}
+	k.kill()
 	wg.Wait()
+	k.kill() // what a restart under way has started
 	return nil
 }
 

@@ -27,6 +27,8 @@ type process struct {
 	stderr *tail
 	done   chan struct{} // closed when the process has ended
 	opened chan struct{} // closed when the sockets are there, or never will be
+	heard  chan struct{} // closed when all it said on them is taken in
+	ended  chan struct{} // closed when its end is written down
 
 	mu      sync.Mutex
 	sockets [wire.IOPub + 1]*wire.Socket
@@ -52,6 +54,8 @@ func (k *Keeper) start() error {
 		stderr: &tail{max: 16 << 10},
 		done:   make(chan struct{}),
 		opened: make(chan struct{}),
+		heard:  make(chan struct{}),
+		ended:  make(chan struct{}),
 	}
 	file := p.base + ".json"
 	conn, err := json.Marshal(map[string]any{
@@ -88,11 +92,20 @@ func (k *Keeper) start() error {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// reap waits for the kernel's end and writes it down.
+// hearFor is how long a kernel's last words are waited for: a child of it may
+// hold its sockets open.
+const hearFor = 2 * time.Second
+
+// reap waits for the kernel's end and writes it down, after all that it said.
 func (k *Keeper) reap(p *process) {
+	defer close(p.ended)
 	p.cmd.Wait()
 	close(p.done)
 	<-p.opened
+	select {
+	case <-p.heard:
+	case <-time.After(hearFor):
+	}
 	p.close()
 	k.mu.Lock()
 	if k.kernel == p {
@@ -123,6 +136,7 @@ func (p *process) close() {
 // connect opens the kernel's sockets, iopub first, and returns the opened state
 // once the kernel publishes to us: nothing it says later is missed.
 func (k *Keeper) connect(p *process) {
+	defer close(p.heard)
 	err := k.open(p)
 	close(p.opened)
 	if err != nil {
@@ -282,7 +296,7 @@ func (k *Keeper) nudged(ch wire.Channel, m *wire.Message) {
 func (p *process) interrupt() { syscall.Kill(-p.pid(), syscall.SIGINT) }
 
 // kill ends every process of the container but the keeper, which is PID 1
-// there, and waits for the kernel's.
+// there, and waits until the kernel's end is written down.
 func (k *Keeper) kill() {
 	k.mu.Lock()
 	p := k.kernel
@@ -295,7 +309,7 @@ func (k *Keeper) kill() {
 	} else {
 		syscall.Kill(-p.pid(), syscall.SIGKILL)
 	}
-	<-p.done
+	<-p.ended
 }
 
 // tail keeps the last bytes written to it.

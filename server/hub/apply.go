@@ -51,7 +51,11 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, files bool, o 
 	ctx = context.WithoutCancel(ctx)
 	o.Step(0.6, "Going back")
 	before := l.Record()
-	if err := h.goBack(ctx, p, l, c, m, files); err != nil {
+	err = h.step("apply.kept")
+	if err == nil {
+		err = h.goBack(ctx, p, l, c, m, files)
+	}
+	if err != nil {
 		return h.forward(ctx, l, before, rollback, err)
 	}
 	return nil
@@ -72,22 +76,30 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 		}
 	}
 	if err := l.change(ctx, func(k *Kernel) {
-		k.State, k.Journal, k.Parts, k.Image, k.Checkpoint = kernel.Resuming, journal, c.Parts, c.Image, c.ID
+		k.State, k.Journal, k.Parts, k.Image, k.Checkpoint, k.Acked = kernel.Resuming, journal, c.Parts, c.Image, c.ID, c.Seq
 	}); err != nil {
 		return err
 	}
 	l.mu.Lock()
 	l.takeUpRuns(m.Runs, c.Seq)
-	l.rec.Acked = c.Seq
 	l.busy = "idle"
 	if len(m.Runs) > 0 {
 		l.busy = "busy"
 	}
 	l.mu.Unlock()
-	if err := h.thaw(ctx, l, h.dumpDir(c.ID)); err != nil {
+	err := h.step("apply.recorded")
+	if err == nil {
+		err = h.thaw(ctx, l, h.dumpDir(c.ID))
+	}
+	if err == nil {
+		if err = h.step("apply.thawed"); err != nil {
+			l.letGo(ctx)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	err := l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
+	err = l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
 	if before.Journal != journal {
 		h.wg.Go(func() { os.RemoveAll(filepath.Join(l.folder(), before.Journal)) })
 	}
@@ -108,14 +120,15 @@ func (h *Hub) filesBack(ctx context.Context, p Project, c Checkpoint) error {
 
 // forward undoes a going back that failed: the state before it comes back.
 func (h *Hub) forward(ctx context.Context, l *Live, before Kernel, rollback Checkpoint, cause error) error {
-	err := l.change(ctx, func(k *Kernel) {
-		k.Journal, k.Parts, k.Image, k.Acked = before.Journal, before.Parts, before.Image, before.Acked
-		k.Checkpoint, k.Container = rollback.ID, ""
-		k.State = kernel.Hibernated
-		if rollback.ID == "" {
-			k.State = kernel.Dead
-		}
-	})
+	l.mu.Lock()
+	l.rec.Journal, l.rec.Parts, l.rec.Image, l.rec.Acked = before.Journal, before.Parts, before.Image, before.Acked
+	l.rec.Checkpoint = rollback.ID
+	l.mu.Unlock()
+	if rollback.ID == "" {
+		l.force(ctx, kernel.Dead, before.Detail)
+	} else {
+		l.force(ctx, kernel.Hibernated, "")
+	}
 	l.mu.Lock()
 	if l.seq = rollback.Seq; rollback.ID == "" {
 		l.seq = before.Acked
@@ -126,7 +139,7 @@ func (h *Hub) forward(ctx context.Context, l *Live, before Kernel, rollback Chec
 		l.takeUpRuns(m.Runs, rollback.Seq)
 		l.mu.Unlock()
 	}
-	return errors.Join(fault.Wrap(fault.Unavailable, "apply_failed", "The checkpoint could not be applied. The state from before is kept; it comes back when you run something.", cause), err)
+	return fault.Wrap(fault.Unavailable, "apply_failed", "The checkpoint could not be applied. The state from before is kept; it comes back when you run something.", cause)
 }
 
 // Changes is what applying a checkpoint would change, for the person to read.

@@ -51,17 +51,25 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 		return c, err
 	}
 	o.Step(0.1, "Freezing the kernel")
+	err = h.step("freeze.recorded")
 	l.unlink()
-	if err := h.freezeInto(ctx, l, c.ID); err != nil {
+	if err == nil {
+		err = h.freezeInto(ctx, l, c.ID)
+	}
+	if err != nil {
 		return c, h.backToRunning(ctx, l, c.ID, err)
 	}
 	// From here on the dump is the kernel: no cancelling any more.
 	ctx = context.WithoutCancel(ctx)
 	o.Step(0.7, "Writing the checkpoint")
-	c, err = h.closeCheckpoint(ctx, p, l, c, vars)
+	if err = h.step("freeze.dumped"); err == nil {
+		c, err = h.closeCheckpoint(ctx, p, l, c, vars)
+	}
+	if err == nil {
+		err = h.step("freeze.kept")
+	}
 	if err != nil {
-		err = errors.Join(err, h.thaw(ctx, l, h.dumpDir(c.ID)))
-		return c, err
+		return c, h.thawBack(ctx, l, c.ID, err)
 	}
 	l.mu.Lock()
 	waiting := len(l.out) > 0
@@ -75,6 +83,22 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 		h.wake(l)
 	}
 	return c, nil
+}
+
+// thawBack undoes a freeze whose dump is whole but could not be kept as a
+// checkpoint: the kernel goes on from it.
+func (h *Hub) thawBack(ctx context.Context, l *Live, id string, cause error) error {
+	l.mu.Lock()
+	l.rec.Container = ""
+	l.mu.Unlock()
+	if err := h.thaw(ctx, l, h.dumpDir(id)); err != nil {
+		return h.strand(ctx, l, id, errors.Join(cause, err))
+	}
+	if err := l.change(ctx, func(k *Kernel) { k.Checkpoint = "" }); err != nil {
+		h.Log.Error("undone freeze not recorded", "kernel", l.rec.ID, "error", err)
+	}
+	h.Store.DeleteCheckpoint(ctx, id) // it may not have come so far
+	return errors.Join(cannotFreeze(cause), os.RemoveAll(h.vaultDir(id)))
 }
 
 // freezeInto dumps the kernel's container into the folder of a checkpoint and
@@ -92,7 +116,10 @@ func (h *Hub) backToRunning(ctx context.Context, l *Live, id string, cause error
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	rec := l.Record()
-	list, err := h.Runtime.List(ctx)
+	if err := h.step("undo.freeze"); err != nil {
+		return err
+	}
+	list, err := h.containers(ctx)
 	running := false
 	for _, s := range list {
 		running = running || s.Name == rec.Container && s.Running
@@ -136,7 +163,17 @@ func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpo
 // wake resumes a hibernated kernel because something was sent to it.
 func (h *Hub) wake(l *Live) {
 	h.wg.Go(func() {
-		if err := h.Resume(h.ctx, l, nil); err != nil && h.ctx.Err() == nil {
+		err := h.Resume(h.ctx, l, nil)
+		for wait := 100 * time.Millisecond; err != nil && h.ctx.Err() == nil && wait < 2*time.Second; wait *= 2 {
+			// What was sent waits for this kernel: a passing trouble must not strand it.
+			h.Log.Warn("kernel not woken yet", "kernel", l.rec.ID, "error", err)
+			select {
+			case <-h.ctx.Done():
+			case <-time.After(wait):
+			}
+			err = h.Resume(h.ctx, l, nil)
+		}
+		if err != nil && h.ctx.Err() == nil {
 			h.Log.Error("kernel not woken", "kernel", l.rec.ID, "error", err)
 			l.mu.Lock()
 			l.rec.Detail = "Waking it failed: " + fault.Detail(err)
@@ -170,11 +207,37 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 	if o != nil {
 		o.Step(0.2, "Bringing the kernel back")
 	}
-	if err := h.thaw(ctx, l, h.dumpDir(rec.Checkpoint)); err != nil {
-		return errors.Join(err, l.change(ctx, func(k *Kernel) { k.State, k.Container = kernel.Hibernated, "" }))
+	if err = h.step("resume.recorded"); err == nil {
+		err = h.thaw(context.WithoutCancel(ctx), l, h.dumpDir(rec.Checkpoint))
+	}
+	if err == nil {
+		err = h.step("resume.thawed")
+	}
+	if err != nil {
+		l.letGo(ctx)
+		l.force(ctx, kernel.Hibernated, "")
+		return err
 	}
 	l.mu.Lock()
 	l.waking = false
 	l.mu.Unlock()
 	return l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
+}
+
+// letGo removes a container that was thawed and is not to stay: its checkpoint
+// is the kernel.
+func (l *Live) letGo(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	l.mu.Lock()
+	linked, name := l.link != nil, l.rec.Container
+	l.mu.Unlock()
+	if linked {
+		l.unlink()
+	}
+	if name != "" {
+		if err := l.h.Runtime.Remove(ctx, name); err != nil {
+			l.h.Log.Error("container not removed", "container", name, "error", err)
+		}
+	}
 }

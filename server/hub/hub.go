@@ -50,7 +50,10 @@ type Config struct {
 	JournalQuota   int64
 	DefaultSpec    string
 	ProcViews      string // folder of an lxcfs; empty: none
-	ShortName      string // unique to the data folder, for names outside it
+	// Fault, when set, is asked at every named step of a deed and may kill, fail
+	// or disturb: the tests' tables of steps and failures are made with it.
+	Fault     func(step string) error
+	ShortName string // unique to the data folder, for names outside it
 }
 
 // Bridge is the kernels' network on this machine.
@@ -133,6 +136,14 @@ func (h *Hub) Specs() map[string]KernelSpec { return h.specs }
 // Follow gives the events of a project; call the function when done.
 func (h *Hub) Follow(project string) (<-chan Event, func()) { return h.events.follow(project) }
 
+// step marks a named point of a deed at which a fault may be injected.
+func (h *Hub) step(name string) error {
+	if h.Fault == nil {
+		return nil
+	}
+	return h.Fault(name)
+}
+
 // newID gives a random name of 16 lower-case letters and digits (80 bits).
 func newID() string {
 	b := make([]byte, 10)
@@ -171,4 +182,22 @@ func (h *Hub) LiveOf(project string) []*Live {
 	}
 	sortLive(out)
 	return out
+}
+
+// containers lists what runs. The daemon may be away for a moment, after a
+// crash: it is waited for, as wrong answers here would end kernels.
+func (h *Hub) containers(ctx context.Context) ([]kernel.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		list, err := h.Runtime.List(ctx)
+		if err == nil {
+			return list, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }

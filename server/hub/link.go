@@ -406,30 +406,25 @@ func (l *Live) keepInfo(info json.RawMessage) {
 	}
 }
 
-// acknowledge lets the keeper forget what notebooks carry.
+// ackEvery bounds how often the database is told what is done with.
+const ackEvery = time.Second
+
+// acknowledge lets the keeper forget what notebooks carry. The database is told
+// first: after a crash records come twice rather than never.
 func (l *Live) acknowledge(client *keep.Client) {
 	l.mu.Lock()
 	done := l.book.done(l.seq)
-	old := l.rec.Acked
-	if done > old {
-		l.rec.Acked = done
-	}
-	rec := l.rec
-	l.mu.Unlock()
-	if done <= old {
+	due := done > l.rec.Acked && (done-l.rec.Acked > 2000 || time.Since(l.ackedAt) > ackEvery)
+	if !due {
+		l.mu.Unlock()
 		return
 	}
-	// The database first: after a crash records come twice rather than never.
-	if rec.Acked-old > 500 || time.Since(rec.ActiveAt) > time.Second || done == l.lastSeq() {
-		if err := l.h.Store.PutKernel(l.h.ctx, rec); err != nil {
-			return
-		}
+	l.rec.Acked, l.ackedAt = done, time.Now()
+	rec := l.rec
+	l.mu.Unlock()
+	if err := l.h.Store.PutKernel(l.h.ctx, rec); err != nil {
+		l.h.Log.Warn("acknowledgement not recorded", "kernel", rec.ID, "error", err)
+		return
 	}
 	client.Ack(done)
-}
-
-func (l *Live) lastSeq() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.seq
 }

@@ -45,6 +45,7 @@ type Live struct {
 	usageAt  time.Time
 	awake    time.Time // not hibernated before
 	waking   bool
+	ackedAt  time.Time
 	asked    map[string]chan *wire.Message // by msg_id: the hub's own questions
 }
 

@@ -17,7 +17,7 @@ func (h *Hub) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := h.Runtime.List(ctx)
+	list, err := h.containers(ctx)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (h *Hub) adopt(ctx context.Context, l *Live, name string) bool {
 		if err == nil {
 			break
 		}
-		list, lerr := h.Runtime.List(ctx)
+		list, lerr := h.containers(ctx)
 		alive := false
 		for _, s := range list {
 			alive = alive || s.Name == name && s.Running
@@ -147,6 +147,11 @@ func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
 	l.mu.Unlock()
 	if rec.State == kernel.Switching || rec.State == kernel.Resuming {
 		// It was on its way to run: let it.
+		if m, err := h.readManifest(rec.Checkpoint); err == nil && m.Checkpoint.Seq == rec.Acked {
+			l.mu.Lock()
+			l.takeUpRuns(m.Runs, rec.Acked) // what was open in a checkpoint that was being applied
+			l.mu.Unlock()
+		}
 		if err := h.thaw(ctx, l, h.dumpDir(rec.Checkpoint)); err == nil {
 			l.force(ctx, kernel.Running, "")
 			l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })

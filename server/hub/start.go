@@ -296,7 +296,7 @@ func (l *Live) lost(cause error) {
 	if name == "" || linked {
 		return
 	}
-	list, err := l.h.Runtime.List(l.h.ctx)
+	list, err := l.h.containers(l.h.ctx)
 	if err == nil {
 		for _, s := range list {
 			if s.Name == name && s.Running {

@@ -86,8 +86,12 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 		return err
 	}
 	o.Step(0.1, "Switching to "+conf.Name+": freezing")
+	err := h.step("move.recorded")
 	l.unlink()
-	if err := h.freezeInto(ctx, l, id); err != nil {
+	if err == nil {
+		err = h.freezeInto(ctx, l, id)
+	}
+	if err != nil {
 		return h.backToRunning(ctx, l, id, err)
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -95,11 +99,18 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	l.mu.Lock()
 	l.rec.Configuration, l.rec.Container = conf.Name, ""
 	l.mu.Unlock()
-	err := h.thaw(ctx, l, h.dumpDir(id))
+	if err = h.step("move.dumped"); err == nil {
+		err = h.thaw(ctx, l, h.dumpDir(id))
+	}
+	if err == nil {
+		if err = h.step("move.thawed"); err != nil {
+			l.letGo(ctx)
+		}
+	}
 	if err != nil {
 		h.Log.Error("move failed, going back", "kernel", rec.ID, "to", conf.Name, "error", err)
 		l.mu.Lock()
-		l.rec.Configuration = rec.Configuration
+		l.rec.Configuration, l.rec.Container, l.rec.State = rec.Configuration, "", kernel.Switching
 		l.mu.Unlock()
 		if back := h.thaw(ctx, l, h.dumpDir(id)); back != nil {
 			return h.strand(ctx, l, id, errors.Join(err, back))

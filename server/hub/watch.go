@@ -56,11 +56,15 @@ func (h *Hub) measure(l *Live) {
 	if d := now.Sub(l.usageAt).Seconds(); d > 0 && u.CPU >= l.usage.CPU && !l.usageAt.IsZero() {
 		l.cpu = float64(u.CPU-l.usage.CPU) / 1e9 / d
 	}
+	link := l.link
 	moved := abs(u.Memory-l.usage.Memory) > 8<<20 || l.cpu > 0.05
 	l.usage, l.usageAt = u, now
 	l.mu.Unlock()
 	if moved {
 		l.tell()
+	}
+	if link != nil {
+		l.acknowledge(link)
 	}
 	if h.idle(l, now) {
 		h.wg.Go(func() {

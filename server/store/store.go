@@ -30,6 +30,10 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o711); err != nil {
 		return nil, err
 	}
+	// SQLite gives its other files the mode of this one.
+	if err := touch(file); err != nil {
+		return nil, err
+	}
 	dsn := "file:" + file + "?_journal_mode=WAL&_foreign_keys=on&_busy_timeout=5000&_synchronous=FULL"
 	write, err := sql.Open("sqlite3", dsn+"&_txlock=immediate")
 	if err != nil {
@@ -49,6 +53,15 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	return s, os.Chmod(file, 0o600)
 }
 
+// touch makes an empty file that only its owner may read, if there is none.
+func touch(name string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 func (s *Store) migrate(ctx context.Context, file string) error {
 	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, migrations.Files, goose.WithLogger(goose.NopLogger()))
 	if err != nil {
@@ -63,6 +76,9 @@ func (s *Store) migrate(ctx context.Context, file string) error {
 	}
 	if v, err := p.GetDBVersion(ctx); err == nil && v > 0 {
 		copyName := fmt.Sprintf("%s.before-%d-%s", file, v+1, time.Now().UTC().Format("20060102T150405"))
+		if err := touch(copyName); err != nil {
+			return err
+		}
 		if _, err := s.write.ExecContext(ctx, "VACUUM INTO ?", copyName); err != nil {
 			return fmt.Errorf("copying the database before its migration: %w", err)
 		}

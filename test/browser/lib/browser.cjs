@@ -53,4 +53,12 @@ class Browser {
   }
 }
 
-module.exports = { Browser };
+async function signIn(page, url, name, password) {
+  await page.goto(url);
+  await page.getByLabel('Name', { exact: true }).fill(name);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('heading', { name: 'Projects', exact: true }).waitFor();
+}
+
+module.exports = { Browser, signIn };

@@ -31,8 +31,8 @@ class Hub {
     Object.assign(this, { data, address, args, url: `http://${address}`, logFile: `${data}.log` });
   }
 
-  /** Resolves when the hub is ready: to the address for the first sign-in, while there is one. */
-  async start() {
+  /** Resolves when the hub is ready; the first time, to the address for the first sign-in. */
+  async start({ first = false } = {}) {
     const log = fs.openSync(this.logFile, 'a');
     const child = spawn(program, ['serve', '--data', this.data, '--listen', this.address, ...this.args], {
       detached: true, // Ctrl-C is for us, who then take the hub down in order
@@ -43,13 +43,12 @@ class Hub {
     this.ended = new Promise(done => child.once('exit', done));
     let said = '';
     child.stdout.setEncoding('utf8').on('data', text => (said += text));
-    const ready = new Promise(done => child.stdout.on('data', () => said.includes('ready: ') && done('ready')));
+    const ready = new Promise(done => child.stdout.on('data', () => said.includes(first ? 'sign in as' : 'ready: ') && said.endsWith('\n') && done('ready')));
     const late = new Promise(done => setTimeout(done, READY, 'late').unref());
     const outcome = await Promise.race([ready, late, this.ended]);
     if (outcome !== 'ready') {
       throw new Error(`the hub did not start (${outcome}): ${this.lastWords()}`);
     }
-    await new Promise(done => setImmediate(done)); // the second line follows in the same breath
     return /sign in as the administrator: (\S+)/.exec(said)?.[1];
   }
 

@@ -139,6 +139,7 @@ export function streamAddress(path: string): string {
 async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
   const init: RequestInit = { method };
   if (body !== undefined) {
+    init.headers = { 'Content-Type': 'application/json' };
     init.body = JSON.stringify(body);
   }
   const response = await ServerConnection.makeRequest(settings.baseUrl + path, init, settings);

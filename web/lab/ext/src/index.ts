@@ -4,7 +4,6 @@ import { ICommandPalette, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
-import { launchIcon } from '@jupyterlab/ui-components';
 import { KernelBadge } from './badge';
 import { CheckpointPanel, saveCheckpoint } from './checkpoints';
 import { ConfigurationButton } from './configuration';
@@ -12,7 +11,7 @@ import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
 import { track } from './progress';
-import { publishCell } from './publish';
+import { publishCell, publishIcon } from './publish';
 import { watchRuns } from './runs';
 import { KernelUse } from './status';
 import { CurrentKernel } from './watch';
@@ -130,7 +129,7 @@ const publish: JupyterFrontEndPlugin<void> = {
     app.commands.addCommand('cellar:publish', {
       label: 'Publish Cell…',
       caption: 'Publish this cell as an API',
-      icon: args => (args.toolbar ? launchIcon : undefined),
+      icon: args => (args.toolbar ? publishIcon : undefined),
       isEnabled: () => tracker.activeCell?.model.type === 'code',
       execute: async () => {
         const panel = tracker.currentWidget;

@@ -2,7 +2,7 @@
 import { Clipboard, Dialog, Notification, ReactWidget } from '@jupyterlab/apputils';
 import { ICellModel } from '@jupyterlab/cells';
 import { NotebookPanel } from '@jupyterlab/notebook';
-import { addIcon, copyIcon, deleteIcon } from '@jupyterlab/ui-components';
+import { addIcon, copyIcon, deleteIcon, LabIcon } from '@jupyterlab/ui-components';
 import { useId } from 'react';
 import * as hub from './hub';
 import { kernelOf } from './watch';
@@ -11,6 +11,18 @@ const TYPES = ['string', 'number', 'integer', 'boolean', 'array', 'object'];
 const NAME = /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const IDENTIFIER = /^[\p{L}_][\p{L}\p{N}_]*$/u;
 const PUBLISH = 1; // index of the button
+
+/** A rocket. */
+export const publishIcon = new LabIcon({
+  name: 'cellar:publish',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16" viewBox="0 0 16 16">
+  <g class="jp-icon3" style="fill:none" stroke="#616161" stroke-width="1.3" stroke-linecap="round" stroke-linejoin="round">
+    <path d="M5.2 9.2C6 5.400 9 2 14 2c0 5-3.400 8-7.200 8.800z"/>
+    <path d="M5.600 7.500H3.200L2 10l3.200-.8M8.500 10.400v2.400L6 14l.8-3.200M2.400 13.600c.1-1.200.6-2 1.600-2"/>
+    <circle cx="10.300" cy="5.700" r="1.100"/>
+  </g>
+</svg>`
+});
 
 interface Draft {
   name: string;

@@ -1,0 +1,190 @@
+package acceptance
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cellar/internal/testkit"
+)
+
+// deed is something done to a kernel, and what its state may be when it failed.
+type deed struct {
+	name  string
+	path  string
+	in    any
+	steps []string
+}
+
+var deeds = []deed{
+	{"hibernate", "hibernate", nil, []string{"freeze.recorded", "freeze.dumped", "freeze.kept"}},
+	{"move", "switch", map[string]any{"configuration": "c1.2", "move": true}, []string{"move.recorded", "move.dumped", "move.thawed"}},
+	{"resume", "resume", nil, []string{"resume.recorded", "resume.thawed"}},
+	{"apply", "apply", map[string]any{}, []string{"apply.kept", "apply.recorded", "apply.thawed"}},
+}
+
+// TestFaults is the table of steps and failures: after each, one copy of the
+// kernel is there, the record says where, and nothing is left over.
+func TestFaults(t *testing.T) {
+	h := startHub(t)
+	for _, d := range deeds {
+		for _, step := range d.steps {
+			for _, what := range []string{"fail", "kill", "containerd"} {
+				t.Run(d.name+"/"+step+"/"+what, func(t *testing.T) {
+					h.T, h.t = t, t
+					fault(t, h, d, step, what, "")
+				})
+			}
+		}
+	}
+	t.Run("a broken undo is found", func(t *testing.T) {
+		h.T, h.t = t, t
+		fault(t, h, deeds[0], "freeze.recorded", "fail", "undo.freeze")
+	})
+}
+
+// fault does one deed on a fresh kernel with a fault at one step. broken names
+// an undo that is made to fail: then the check must find the damage.
+func fault(t *testing.T, h *hub, d deed, step, what, broken string) {
+	p, k := h.project("Faults")
+	defer h.Want(204, "DELETE", "/api/v1/projects/"+p, nil, nil)
+	s := h.Open(p, k)
+	s.Exec("x = 41; n = 0\nimport os; pid = os.getpid()")
+	var c struct{ ID string }
+	path, in := h.path(p, k, d.path), d.in
+	switch d.name {
+	case "apply":
+		h.MustRun("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k, "name": "one"}, &c)
+		path = "/api/v1/projects/" + p + "/checkpoints/" + c.ID + "/apply"
+	case "resume":
+		h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+	}
+	s.Close()
+	// The faults are given to a hub of their own.
+	h.kill(syscall.SIGTERM)
+	args := h.args
+	h.args = append([]string{"--fault", step + "=" + what}, args...)
+	if broken != "" {
+		h.args = append(h.args, "--fault", broken+"=fail")
+	}
+	h.start()
+	var o testkit.Operation
+	status, b, err := h.Try("POST", path, in)
+	if err == nil && status == 202 {
+		o.ID = idOf(b)
+	}
+	if what == "kill" {
+		h.cmd.Wait()
+		h.cmd = nil
+		h.args = args
+		h.start()
+	} else {
+		o = h.Await(o.ID)
+		if what == "fail" && o.Error == nil {
+			t.Errorf("the deed succeeded although a step failed")
+		}
+		h.args = args
+	}
+	problem := oneCopy(t, h, p, k)
+	if broken != "" {
+		if problem == "" {
+			t.Error("a broken undo was not found")
+		}
+		return
+	}
+	if problem != "" {
+		t.Error(problem)
+	}
+}
+
+func idOf(b []byte) string {
+	_, rest, _ := strings.Cut(string(b), `"id":"`)
+	id, _, _ := strings.Cut(rest, `"`)
+	return id
+}
+
+// oneCopy says what is wrong: the kernel does not answer with its state, or not
+// exactly one container is there.
+func oneCopy(t *testing.T, h *hub, p, k string) string {
+	var v view
+	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if v = h.kernel(p, k); v.State == "running" || v.State == "hibernated" || v.State == "dead" {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Sprintf("the kernel stays %s", v.State)
+		}
+	}
+	want := 1
+	if v.State == "hibernated" {
+		want = 0
+	}
+	if v.State == "dead" {
+		return "the kernel is dead: " + v.StateDetail
+	}
+	if n := containersOf(k); n != want {
+		return fmt.Sprintf("%d containers of a kernel that is %s", n, v.State)
+	}
+	s := h.Open(p, k)
+	defer s.Close()
+	if got := s.Exec("n += 1; x + 1, n, os.getpid() == pid"); got != "(42, 1, True)" {
+		return "the state is not what it was: " + got
+	}
+	if n := containersOf(k); n != 1 {
+		return fmt.Sprintf("%d containers after a cell", n)
+	}
+	return ""
+}
+
+// containersOf counts the control groups with processes that are a kernel's.
+func containersOf(kernel string) int {
+	groups := map[string]bool{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		b, err := os.ReadFile("/proc/" + e.Name() + "/cgroup")
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			if i := strings.Index(line, kernel); i >= 0 {
+				groups[strings.TrimSpace(line[i:])] = true
+			}
+		}
+	}
+	return len(groups)
+}
+
+// TestDiskFull: a checkpoint that finds no room leaves the kernel running, and
+// signing in and deleting still work.
+func TestDiskFull(t *testing.T) {
+	h := startHub(t)
+	p, k := h.project("Full")
+	s := h.Open(p, k)
+	s.Exec("x = 41; n = 0\nimport os; pid = os.getpid()")
+	vault := filepath.Join(h.data, "vault")
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=8m,mode=711", "tmpfs", vault).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	defer exec.Command("umount", "-l", vault).Run()
+	o := h.Run(h.path(p, k, "hibernate"), nil)
+	if o.Error == nil || !strings.Contains(o.Error.Detail, "disk is full") {
+		t.Errorf("hibernate on a full disk: %+v", o.Error)
+	}
+	o = h.Run("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k})
+	if o.Error == nil || !strings.Contains(o.Error.Detail, "disk is full") {
+		t.Errorf("checkpoint on a full disk: %+v", o.Error)
+	}
+	if problem := oneCopy(t, h, p, k); problem != "" {
+		t.Error(problem)
+	}
+	exec.Command("umount", "-l", vault).Run()
+	h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+	if got := h.Open(p, k).Exec("x"); got != "41" {
+		t.Errorf("x = %s", got)
+	}
+}

@@ -1,0 +1,70 @@
+// The product as a person uses it: `run.sh` says how to start this.
+//   --only 1,3        groups of checks by number (1 is always done)
+//   --screenshots     takes the pictures for the documentation
+const { Browser } = require('./lib/browser.cjs');
+const { Hub } = require('./lib/hub.cjs');
+const { Report } = require('./lib/report.cjs');
+const { commute } = require('./checks/commute.cjs');
+const tour = require('./checks/tour.cjs');
+
+/** Milliseconds for all of it, the commute not counted. */
+const LIMIT = 600_000;
+
+const GROUPS = [
+  [1, tour.firstSignIn],
+  [2, tour.runTour],
+  [3, tour.switching],
+  [4, commute]
+];
+
+function arguments_() {
+  const at = process.argv.indexOf('--only');
+  const only = at < 0 ? null : new Set([1, ...process.argv[at + 1].split(',').map(Number)]);
+  return { wanted: number => !only || only.has(number) };
+}
+
+async function main() {
+  const { wanted } = arguments_();
+  const hub = await Hub.make('--idle', '25s', '--node-idle', '10s');
+  let down = false;
+  const takeDown = () => down || ((down = true), hub.down());
+  const giveUp = why => {
+    console.log(`FAIL ${why}`);
+    takeDown();
+    process.exit(1);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.once(signal, () => giveUp(`ended by ${signal}`));
+  }
+  const extra = 1000 * Number(process.env.CELLAR_COMMUTE ?? 0);
+  setTimeout(() => giveUp(`not done within ${(LIMIT + extra) / 1000} s`), LIMIT + extra).unref();
+
+  const world = { hub, complaints: [], password: 'the vault is at the end', page: null };
+  const report = new Report(() => world.page);
+  world.check = (name, body) => report.check(name, body);
+  /** For what all the rest needs. */
+  world.must = async (name, body) => {
+    if (!(await report.check(name, body))) {
+      throw new Error(`nothing goes on without "${name}"`);
+    }
+  };
+  try {
+    world.signIn = await hub.start({ first: true });
+    world.browser = await Browser.open(world.complaints);
+    for (const [number, group] of GROUPS) {
+      if (wanted(number)) {
+        await group(world);
+      }
+    }
+  } catch (error) {
+    await report.check('the run itself', () => Promise.reject(error));
+  } finally {
+    await world.browser?.close().catch(() => {});
+    if (!takeDown()) {
+      await report.check('cellar down', () => Promise.reject(new Error('see above')));
+    }
+  }
+  process.exit(report.end() ? 0 : 1);
+}
+
+void main();

@@ -1,0 +1,8 @@
+#!/bin/sh
+# Runs the browser checks; fetches what they need. Arguments go to run.cjs.
+set -eu
+cd "$(dirname "$0")"
+if [ ! -d node_modules/playwright-core ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+	npm ci --no-audit --no-fund --loglevel=error
+fi
+exec node run.cjs "$@"
