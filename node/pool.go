@@ -23,6 +23,7 @@ type Instance interface {
 const (
 	maxRunning = 64   // calls at a time
 	maxWaiting = 1024 // calls waiting beyond those
+	maxStarts  = 2    // instances that one call waits for: those that end at once would be started for ever
 )
 
 // Pool starts an instance when a call needs one and removes it when none has
@@ -122,6 +123,7 @@ func (p *Pool) try(ctx context.Context, call func(net.Conn) error) error {
 }
 
 func (p *Pool) acquire(ctx context.Context) (Instance, error) {
+	waited := 0
 	for {
 		p.mu.Lock()
 		if p.closed {
@@ -135,6 +137,9 @@ func (p *Pool) acquire(ctx context.Context) (Instance, error) {
 				p.instance = nil
 				p.mu.Unlock()
 				dead.Close()
+				if waited >= maxStarts {
+					return nil, fault.New(fault.Unavailable, "instance_ended", "The node's instances end as soon as they are started.")
+				}
 				continue
 			default:
 			}
@@ -156,6 +161,7 @@ func (p *Pool) acquire(ctx context.Context) (Instance, error) {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-wait:
+			waited++
 		}
 		p.mu.Lock()
 		err := p.failed

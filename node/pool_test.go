@@ -346,3 +346,27 @@ func TestAWaitingCallMayBeGivenUp(t *testing.T) {
 		}
 	})
 }
+
+// TestInstancesThatEndAtOnce are not started for ever for one call.
+func TestInstancesThatEndAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		starts := 0
+		p := NewPool(func(context.Context) (Instance, error) {
+			starts++
+			time.Sleep(time.Second)
+			i := NewGoodInstance()
+			close(i.done)
+			return i, nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := p.Call(ctx, nothing); fault.CodeOf(err) != "instance_ended" {
+			t.Errorf("got %v", err)
+		}
+		synctest.Wait()
+		if starts > 2 {
+			t.Errorf("one call started %d instances", starts)
+		}
+		p.Close()
+	})
+}

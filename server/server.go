@@ -26,6 +26,7 @@ import (
 	"cellar/server/jupyter/contents"
 	"cellar/server/jupyter/kernels"
 	"cellar/server/jupyter/lab"
+	"cellar/server/jupyter/terminals"
 	"cellar/web/console"
 )
 
@@ -282,6 +283,10 @@ func (s *Server) jupyter(rest string) http.Handler {
 			Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
 			Base:    func(r *http.Request) string { return projectOf(r).base },
 		})
+	case "api/terminals", "terminals":
+		return terminals.Handler(terminals.Config{
+			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
+		})
 	case "lab", "doc", "static", "api/config", "api/nbconvert", "api/resolvePath", "lsp", "favicon.ico":
 		if s.lab == nil {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -326,7 +331,7 @@ func (s *Server) labStore(r *http.Request) (*os.Root, error) {
 func (s *Server) labPage(r *http.Request) (map[string]any, error) {
 	o := projectOf(r)
 	return map[string]any{
-		"appName": "Cellar", "fullStaticUrl": s.Base + "/static/lab", "token": "", "terminalsAvailable": false,
+		"appName": "Cellar", "fullStaticUrl": s.Base + "/static/lab", "token": "", "terminalsAvailable": true,
 		"cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
 		"disabledExtensions": []string{
 			"@jupyterlab/apputils-extension:announcements", "@jupyterlab/hub-extension", "@jupyterlab/application-extension:logo",

@@ -43,7 +43,6 @@ func (s *Server) status() http.Handler {
 		}
 		write(w, map[string]any{"connections": connections, "kernels": kernels, "last_activity": last.UTC().Format(time.RFC3339Nano), "started": s.started().UTC().Format(time.RFC3339Nano)})
 	})
-	m.HandleFunc("GET /api/terminals", func(w http.ResponseWriter, _ *http.Request) { write(w, []any{}) })
 	m.HandleFunc("GET /api/events/subscribe", s.events)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.Fail(w, r, fault.New(fault.NotFound, "not_found", "There is nothing at this address."))

@@ -3,6 +3,7 @@
 // checkpoint.
 //
 //	cellar-keep run --journal DIR --runtime DIR [--dir DIR] [--quota BYTES] -- KERNEL ARGV...
+//	cellar-keep terminals [--dir DIR] -- SHELL ARGV...
 //	cellar-keep net        the OCI createRuntime hook: brings the container's network up
 package main
 
@@ -11,12 +12,14 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
 	"cellar/kernel/keep"
+	"cellar/kernel/terminal"
 )
 
 func main() {
@@ -30,13 +33,15 @@ func main() {
 
 func run(log *slog.Logger, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: cellar-keep run|net ...")
+		return fmt.Errorf("usage: cellar-keep run|terminals|net ...")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	switch args[0] {
 	case "run":
 		return runKernel(ctx, log, args[1:])
+	case "terminals":
+		return runTerminals(ctx, args[1:])
 	case "net":
 		return setUpNetwork(os.Stdin)
 	}
@@ -58,4 +63,23 @@ func runKernel(ctx context.Context, log *slog.Logger, args []string) error {
 		return fmt.Errorf("no kernel to run")
 	}
 	return keep.Run(ctx, o)
+}
+
+// runTerminals is PID 1 of a project's terminal container.
+func runTerminals(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("terminals", flag.ContinueOnError)
+	dir := fs.String("dir", "/", "where a shell starts")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() == 0 {
+		return fmt.Errorf("no shell to run")
+	}
+	ln, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", terminal.Port))
+	if err != nil {
+		return err
+	}
+	s := terminal.Server{Shell: fs.Args(), Dir: *dir}
+	s.Serve(ctx, ln)
+	return nil
 }

@@ -78,7 +78,8 @@ type Hub struct {
 	live    map[kernel.ID]*Live
 	session sync.Mutex // one session is opened at a time: four clients, one kernel
 
-	nodes instances
+	nodes     instances
+	terminals terminals
 
 	ctx  context.Context // of everything that outlives a request
 	stop context.CancelFunc

@@ -131,6 +131,9 @@ func (h *Hub) DeleteProject(ctx context.Context, p Project) error {
 			return err
 		}
 	}
+	if err := h.endShells(ctx, p); err != nil {
+		return err
+	}
 	nodes, err := h.Store.Nodes(ctx, p.ID)
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func (h *Hub) reconcile(ctx context.Context) error {
 	}
 	// What no record wants: incarnations of before, instances of nodes.
 	for _, s := range list {
-		if s.Labels["cellar.kind"] == "" || wanted[s.Name] {
+		if s.Labels["cellar.kind"] == "" || wanted[s.Name] || (s.Labels["cellar.kind"] == "terminal" && s.Running) {
 			continue
 		}
 		if err := h.Runtime.Remove(ctx, s.Name); err != nil {

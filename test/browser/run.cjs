@@ -5,6 +5,8 @@ const { Browser } = require('./lib/browser.cjs');
 const { Hub } = require('./lib/hub.cjs');
 const { Report } = require('./lib/report.cjs');
 const { commute } = require('./checks/commute.cjs');
+const keeping = require('./checks/keeping.cjs');
+const manners = require('./checks/manners.cjs');
 const tour = require('./checks/tour.cjs');
 
 /** Milliseconds for all of it, the commute not counted. */
@@ -14,7 +16,12 @@ const GROUPS = [
   [1, tour.firstSignIn],
   [2, tour.runTour],
   [3, tour.switching],
-  [4, commute]
+  [4, commute],
+  [5, keeping.checkpoints],
+  [6, keeping.publish],
+  [7, manners.secondUser],
+  [8, manners.keyboard],
+  [8, manners.quiet]
 ];
 
 function arguments_() {

@@ -20,11 +20,9 @@ async function comeBack(w, file, { project = 'Digits' } = {}) {
   await page.getByRole('link', { name: `Open ${project}` }).click();
   await page.waitForURL('**/lab**');
   w.lab = new Lab(page);
-  const tab = page.locator('.jp-NotebookPanel').first();
   const item = page.locator('.jp-DirListing-item').filter({ hasText: file }).first();
   await item.waitFor();
   await item.dblclick();
-  await tab.waitFor();
   await page.locator('.lm-DockPanel-tabBar .lm-TabBar-tab.lm-mod-current').filter({ hasText: file }).waitFor();
   await w.lab.badge.waitFor();
   return w.lab;

@@ -65,9 +65,10 @@ class Lab {
 
   /** Types into the active cell, which is empty. */
   async writeHere(source) {
-    await this.page.keyboard.press('Enter');
+    const cell = this.cell(await this.active());
+    await cell.focus();
     await this.page.keyboard.insertText(source);
-    return this.cell(await this.active());
+    return cell;
   }
 
   /** Types a cell, runs it, and returns what it says when it has ended. */

@@ -13,6 +13,7 @@ import { IKernels, Kernels } from './kernels';
 import { track } from './progress';
 import { publishCell, publishIcon } from './publish';
 import { watchRuns } from './runs';
+import { keepSaved } from './saving';
 import { KernelUse } from './status';
 import { CurrentKernel } from './watch';
 import { rename } from './wording';
@@ -155,6 +156,14 @@ const runs: JupyterFrontEndPlugin<void> = {
   }
 };
 
+const saving: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:saving',
+  description: 'Saves notebooks as they are worked on.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (_: JupyterFrontEnd, tracker: INotebookTracker) => keepSaved(tracker)
+};
+
 const wording: JupyterFrontEndPlugin<void> = {
   id: '@cellar/lab:wording',
   description: "Calls Jupyter's copies of files file checkpoints.",
@@ -205,4 +214,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [kernels, toolbar, checkpoints, publish, runs, wording, status, home, plugin];
+export default [kernels, toolbar, checkpoints, publish, runs, saving, wording, status, home, plugin];

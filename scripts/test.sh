@@ -1,0 +1,128 @@
+#!/bin/bash
+# test.sh [unit|containers|browser|fuzz]...: the tests this machine can run, in tiers; without arguments all of them.
+# What it cannot run it names, with the reason. Called by make test, after setup and build. FUZZTIME=5s for each fuzzer.
+# With CELLAR_CI set, a tier that was not run is a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib/cache.sh
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+counts=$work/counts
+: >"$counts"
+left_out=()
+go build -o "$work/testcount" ./scripts/testcount || exit 1
+
+tier() { printf '\n== tier: %s\n' "$1"; }
+
+# count PASSED FAILED [SKIPPED]
+count() { echo "$1" "$2" "${3:-0}" >>"$counts"; }
+
+# leave_out TIER REASON: says that a tier cannot be run here.
+leave_out() {
+	echo "not run: $2"
+	left_out+=("$1: $2")
+	[ -z "${CELLAR_CI:-}" ] || count 0 1
+}
+
+# gotest ARGUMENT...: go test, counted. It counts as a failure when go itself fails without saying which test did.
+gotest() {
+	local before after
+	before=$(wc -l <"$counts")
+	go test -json "$@" 2>&1 | "$work/testcount" "$counts"
+	local status=("${PIPESTATUS[@]}")
+	after=$(wc -l <"$counts")
+	if [ "$after" = "$before" ] || { [ "${status[0]}" != 0 ] && [ "${status[1]}" = 0 ]; }; then
+		echo "go test ended with status ${status[0]}"
+		count 0 1
+	fi
+}
+
+unit() {
+	tier unit
+	gotest -timeout 5m ./...
+}
+
+# why_no_containers: the first thing that keeps this machine from running kernels; nothing when all is there.
+why_no_containers() {
+	local part
+	if [ "$(id -u)" != 0 ]; then
+		echo "containers need root, and this is user $(id -un)"
+		return
+	fi
+	[ -e /sys/fs/cgroup ] || { echo "there are no control groups at /sys/fs/cgroup"; return; }
+	for part in tools/bin/{containerd,containerd-shim-runc-v2,runc,criu} images/base.oci.tar; do
+		[ -e "$CELLAR_CACHE/$part" ] || { echo "$CELLAR_CACHE/$part is missing (make setup)"; return; }
+	done
+	timeout 20 unshare --mount --pid --fork true 2>/dev/null || echo "this process may not make namespaces"
+}
+
+containers() {
+	tier containers
+	local why
+	why=$(why_no_containers)
+	if [ -n "$why" ]; then
+		leave_out containers "$why"
+		return
+	fi
+	CELLAR_TEST_CONTAINERS=1 gotest -count 1 -p 1 -timeout 20m ./kernel/containerd ./test/...
+}
+
+browser() {
+	tier browser
+	local why part
+	why=$(why_no_containers)
+	[ -f test/browser/run.cjs ] || why="test/browser/run.cjs is not there"
+	for part in node chromium; do
+		command -v $part >/dev/null || why="there is no $part on PATH"
+	done
+	[ -x bin/cellar ] || why="bin/cellar is missing (make build)"
+	if [ -n "$why" ]; then
+		leave_out browser "$why"
+		return
+	fi
+	timeout 1200 sh test/browser/run.sh 2>&1 | tee "$work/browser"
+	local status=${PIPESTATUS[0]} ok bad
+	ok=$(grep -c '^ok ' "$work/browser")
+	bad=$(grep -c '^FAIL ' "$work/browser")
+	[ "$status" = 0 ] || [ "$bad" != 0 ] || { echo "the browser checks ended with status $status"; bad=1; }
+	[ "$ok" != 0 ] || [ "$bad" != 0 ] || { echo "no check was made"; bad=1; }
+	count "$ok" "$bad"
+}
+
+# fuzzers: "PACKAGE FUNCTION" of every fuzzer there is.
+fuzzers() {
+	grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' --exclude-dir={node_modules,.cache,data,bench,third_party} . | while read -r file; do
+		sed -nE "s,^func (Fuzz[A-Za-z0-9_]+)\\(.*,./$(dirname "${file#./}") \\1,p" "$file"
+	done | LC_ALL=C sort
+}
+
+fuzz() {
+	tier fuzz
+	local package function
+	while read -r package function; do
+		if timeout 300 go test -run '^$' -fuzz "^$function\$" -fuzztime "${FUZZTIME:-5s}" "$package" >"$work/fuzz" 2>&1; then
+			echo "ok    $package $function: $(grep -o 'execs: [0-9]*' "$work/fuzz" | tail -n 1)"
+			count 1 0
+		else
+			cat "$work/fuzz"
+			echo "FAIL  $package $function"
+			count 0 1
+		fi
+	done < <(fuzzers)
+}
+
+[ $# != 0 ] || set -- unit containers browser fuzz
+for each; do
+	case $each in
+	unit | containers | browser | fuzz) "$each" ;;
+	*) fail "unknown tier $each; there are: unit containers browser fuzz" ;;
+	esac
+done
+
+echo
+for each in "${left_out[@]}"; do echo "not run: $each"; done
+read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$counts")
+[ "$skipped" = 0 ] || echo "$skipped tests were skipped; each says why above"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]

@@ -1,0 +1,94 @@
+// Going back to a checkpoint, and making an API of a cell.
+const { execFileSync } = require('node:child_process');
+const { same, truly } = require('../lib/report.cjs');
+const { place } = require('./tour.cjs');
+
+const toast = (page, text) => page.locator('.Toastify__toast').filter({ hasText: text }).first();
+
+async function openPanel(page) {
+  if (!(await page.locator('#cellar-checkpoints:visible').count())) {
+    await page.locator('.jp-SideBar .lm-TabBar-tab[title="Checkpoints"]').click();
+  }
+  await page.locator('#cellar-checkpoints').getByRole('heading', { name: 'Checkpoints' }).waitFor();
+}
+
+async function checkpoints(w) {
+  const { check, lab, page } = w;
+  await check('5 a checkpoint is saved under a name', async () => {
+    await lab.openFile('tour.ipynb');
+    await lab.cell(place('end')).node.click();
+    await lab.exec('x = 1');
+    await openPanel(page);
+    await page.getByRole('button', { name: 'Save checkpoint' }).click();
+    await page.locator('.jp-Dialog input').fill('one');
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await page.locator('.cellar-Checkpoint-name').getByText('one', { exact: true }).waitFor({ timeout: 60_000 });
+    await toast(page, 'is saved').waitFor();
+  });
+  await check('5 applying it says what will change, x is back, the text stays', async () => {
+    const end = await lab.find('x = 1');
+    await end.focus();
+    await lab.exec('x = 2');
+    const text = await lab.write('# typed since then');
+    await page.getByRole('button', { name: 'Apply one', exact: true }).click();
+    const row = page.locator('.cellar-Apply tr').filter({ has: page.getByRole('rowheader', { name: 'x', exact: true }) });
+    same('told', await row.locator('td').allInnerTexts(), ['2', '1']);
+    await w.picture?.('apply');
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await toast(page, 'is applied').waitFor({ timeout: 60_000 });
+    await text.focus();
+    same('x', (await lab.exec('x')).trim(), '1');
+    same('text', (await text.node.locator('.cm-content').innerText()).trim(), '# typed since then');
+    same('dialogs', await lab.dialogs(), 0);
+  });
+}
+
+async function publish(w) {
+  const { check, lab, page } = w;
+  let pixels, url, key, line;
+  await check('6 the publish button shows what goes in and out', async () => {
+    await lab.openFile('tour.ipynb');
+    for (const id of ['data', 'model', 'sample', 'predict']) {
+      const cell = lab.cell(place(id));
+      await cell.run();
+      await cell.done();
+      same(`errors of ${id}`, await cell.errors(), 0);
+    }
+    await lab.cell(place('sample')).focus();
+    const predict = await lab.find('model.predict(');
+    await predict.focus();
+    await predict.node.locator('[data-jp-item-name="cellar-publish"]').click();
+    const side = name => page.locator(`.cellar-Fields[data-side=${name}]`);
+    await side('inputs').waitFor();
+    const read = async name => [await side(name).locator('input').inputValue(), await side(name).locator('select').inputValue()];
+    same('inputs', await read('inputs'), ['pixels', 'array']);
+    same('outputs', await read('outputs'), ['digit', 'integer']);
+    await w.picture?.('publish-form');
+  });
+  await check('6 it is published: an address, a key, a line for the shell', async () => {
+    await page.locator('.cellar-PublishDialog .jp-mod-accept').click();
+    const shown = name => page.locator(`.cellar-Published [data-name=${name}] pre`).textContent({ timeout: 90_000 });
+    [url, key, line] = [await shown('url'), await shown('key'), await shown('curl')];
+    truly(line, line.startsWith('curl ') && line.includes(url) && line.includes(key));
+    await w.picture?.('publish');
+    await page.getByRole('button', { name: 'Done' }).click();
+  });
+  await check('6 a program calls it: {"digit":7}', async () => {
+    const cell = await lab.write('import json; print(json.dumps(pixels))');
+    await cell.run();
+    await cell.done();
+    pixels = JSON.parse(await cell.text());
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ pixels })
+    });
+    same('answer', [response.status, await response.json()], [200, { digit: 7 }]);
+  });
+  await check('6 the displayed line, run as it is', async () => {
+    const said = execFileSync('bash', ['-c', line], { encoding: 'utf8', timeout: 60_000, stdio: ['ignore', 'pipe', 'ignore'] });
+    same('answer', JSON.parse(said), { digit: 7 });
+  });
+}
+
+module.exports = { checkpoints, publish, openPanel };

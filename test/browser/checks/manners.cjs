@@ -1,0 +1,95 @@
+// Other people, the keyboard, the dark, and what pages complain about.
+const { Browser, signIn } = require('../lib/browser.cjs');
+const { same, truly } = require('../lib/report.cjs');
+
+async function secondUser(w) {
+  await w.check('7 another person cannot tell a project of others from none', async () => {
+    const password = w.hub.cli('user', 'add', 'bob').split(/\s+/).pop();
+    const other = await Browser.open([]); // a refusal is an error on the console, and is asked for here
+    try {
+      const page = await other.page();
+      await signIn(page, w.hub.url, 'bob', password);
+      const answer = async name => {
+        const response = await page.goto(`${w.hub.url}/projects/${name}/lab`);
+        return [response.status(), (await page.locator('body').innerText()).replaceAll(name, '<name>')];
+      };
+      const [theirs, none] = [await answer('digits'), await answer('no-such')];
+      same('answers', theirs, none);
+      same('status', theirs[0], 404);
+      const list = await page.evaluate(async () => (await fetch('/api/v1/projects')).json());
+      same('projects', list.items, []);
+    } finally {
+      await other.close();
+    }
+  });
+}
+
+/** What has the focus: is it within? */
+const within = (page, selector) => page.evaluate(s => !!document.activeElement?.closest(s), selector);
+
+async function keyboard(w) {
+  const { check, lab, page } = w;
+  await check('8 the switcher by keyboard: open, choose, Escape, focus comes back', async () => {
+    await lab.openFile('tour.ipynb');
+    await lab.switcher.focus();
+    await page.keyboard.press('Enter');
+    await lab.sheet.locator('.cellar-Choice').first().waitFor();
+    await page.keyboard.press('Tab');
+    truly('Tab does not lead into the sheet', await within(page, '.cellar-Sheet input[type=radio]'));
+    const chosen = () => lab.sheet.locator('input:checked[type=radio]').inputValue();
+    const before = await chosen();
+    await page.keyboard.press('ArrowDown');
+    truly('the arrow chooses nothing', (await chosen()) !== before);
+    await page.keyboard.press('Escape');
+    await lab.sheet.waitFor({ state: 'detached' });
+    truly('the focus is lost', await within(page, '.cellar-Configuration-button'));
+  });
+  await check('8 the switcher by keyboard: Enter switches', async () => {
+    await page.keyboard.press('Enter');
+    await lab.sheet.locator('.cellar-Choice').first().waitFor();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('ArrowDown');
+    const chosen = await lab.sheet.locator('input:checked[type=radio]').inputValue();
+    await page.keyboard.press('Enter');
+    await lab.switched(chosen);
+    truly('the focus is lost', await within(page, '.cellar-Configuration-button'));
+    return chosen;
+  });
+  await check('8 a dialog by keyboard: focus inside, Tab stays inside, Escape closes', async () => {
+    await lab.cell(await lab.active()).node.click();
+    await (await lab.find('model.predict(')).focus();
+    await page.keyboard.press('Control+Shift+C'); // the palette
+    await page.keyboard.insertText('Publish Cell');
+    await page.locator('.lm-CommandPalette-item.lm-mod-active').filter({ hasText: 'Publish Cell' }).waitFor();
+    await page.keyboard.press('Enter');
+    await page.locator('.cellar-Fields').first().waitFor();
+    for (let i = 0; i < 14; i++) {
+      truly(`the focus left the dialog after ${i} tabs`, await within(page, '.jp-Dialog'));
+      await page.keyboard.press('Tab');
+    }
+    await page.keyboard.press('Escape');
+    await page.locator('.jp-Dialog').waitFor({ state: 'detached' });
+  });
+  await check('8 the dark theme', async () => {
+    await page.getByRole('menuitem', { name: 'Settings', exact: true }).click();
+    await page.getByRole('menuitem', { name: 'Theme', exact: true }).click();
+    await page.getByRole('menuitem', { name: 'JupyterLab Dark', exact: true }).click();
+    await page.locator('body[data-jp-theme-light=false]').waitFor();
+    const colours = await lab.switcher.evaluate(node => {
+      const of = s => getComputedStyle(s);
+      return [of(node).color, of(node.closest('.jp-Toolbar')).backgroundColor];
+    });
+    const bright = c => c.match(/\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 3;
+    truly(`the button's letters cannot be read: ${colours}`, bright(colours[0]) - bright(colours[1]) > 90);
+    await w.picture?.('lab-dark');
+    await page.screenshot({ path: '/tmp/cellar-browser-dark.png' });
+  });
+}
+
+async function quiet(w) {
+  await w.check('8 no page complained', async () => {
+    same('complaints', [...new Set(w.complaints.map(c => c.split('\n')[0].slice(0, 220)))], []);
+  });
+}
+
+module.exports = { secondUser, keyboard, quiet };
