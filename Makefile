@@ -24,7 +24,7 @@ build: web ## build bin/cellar
 	@scripts/build.sh "$(VERSION)"
 
 run: setup build ## set up, build, start the hub (DATA=./data LISTEN=127.0.0.1:8888)
-	@exec $(SUDO) bin/cellar serve --data "$(DATA)" --listen "$(LISTEN)"
+	@exec $(SUDO) env CELLAR_CACHE="$(CELLAR_CACHE)" bin/cellar serve --data "$(DATA)" --listen "$(LISTEN)"
 
 test: setup-test build ## all tests that this machine can run; says what it cannot
 	@scripts/test.sh

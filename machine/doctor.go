@@ -44,7 +44,7 @@ func (d Doctor) Examine(ctx context.Context) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	return []Finding{
-		d.root(), d.system(), d.cgroups(), d.userNamespaces(), d.overlay(), d.tools(), d.criu(ctx), d.lazy(),
+		d.root(), d.system(), d.cgroups(), d.userNamespaces(), d.overlay(), d.tools(), d.criu(ctx),
 		d.network(), d.procViews(), d.image(), d.disk(), d.memory(), d.gpu(),
 	}
 }
@@ -131,15 +131,6 @@ func (d Doctor) criu(ctx context.Context) Finding {
 	f.Detail = firstLine(version) + "; " + lastText(out)
 	if err != nil {
 		f.Status, f.Fix = Fail, "kernels run, but cannot be kept: use an operating system kernel with CONFIG_CHECKPOINT_RESTORE"
-	}
-	return f
-}
-
-func (d Doctor) lazy() Finding {
-	f := Finding{Code: "userfaultfd", Status: OK, Title: "Lazy thaw", Detail: "userfaultfd is allowed in user namespaces"}
-	b, err := os.ReadFile("/proc/sys/vm/unprivileged_userfaultfd")
-	if err != nil || strings.TrimSpace(string(b)) != "1" {
-		f.Status, f.Detail, f.Fix = Warn, "userfaultfd is for root only: a thaw reads the whole memory first", "sysctl vm.unprivileged_userfaultfd=1"
 	}
 	return f
 }

@@ -23,6 +23,11 @@ CREATE TABLE logins (
   expires_at INTEGER NOT NULL
 ) STRICT;
 
+-- The highest range of user IDs given so far: none is given twice, as files of
+-- a deleted project may still be somewhere.
+CREATE TABLE ranges (last_uid_base INTEGER NOT NULL) STRICT;
+INSERT INTO ranges VALUES (0);
+
 CREATE TABLE projects (
   id         TEXT PRIMARY KEY,
   name       TEXT NOT NULL,
@@ -99,4 +104,4 @@ CREATE TABLE nodes (
 
 -- +goose Down
 DROP TABLE nodes; DROP TABLE checkpoints; DROP TABLE sessions; DROP TABLE kernels;
-DROP TABLE projects; DROP TABLE logins; DROP TABLE tokens; DROP TABLE users;
+DROP TABLE projects; DROP TABLE ranges; DROP TABLE logins; DROP TABLE tokens; DROP TABLE users;

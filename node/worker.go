@@ -37,6 +37,7 @@ func Call(ctx context.Context, conn net.Conn, body []byte) (json.RawMessage, err
 	if !ok {
 		deadline = time.Now().Add(time.Minute)
 	}
+	conn.SetDeadline(deadline.Add(5 * time.Second)) // the worker ends the call in time; this is for one that cannot
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	head := binary.LittleEndian.AppendUint32(nil, uint32(len(body)))

@@ -41,8 +41,8 @@ shells() {
 	local file bad=0
 	while read -r file; do
 		case $(head -n 1 "$file") in
-		*bash) bash -n "$file" || bad=1 ;;
-		*) sh -n "$file" || bad=1 ;;
+		'#!/bin/sh') sh -n "$file" || bad=1 ;;
+		*) bash -n "$file" || bad=1 ;; # what is sourced, by bash
 		esac
 	done < <(tracked 'scripts/*.sh' 'images/*.sh' 'test/*.sh' .ci/run)
 	return $bad

@@ -56,9 +56,6 @@ type Server struct {
 	console *console.Console
 	lab     http.Handler
 	metrics *metrics
-
-	startMu   sync.Mutex
-	startDone bool
 }
 
 type projectKey struct{}
@@ -192,6 +189,10 @@ func (s *Server) metricsPage(h http.Handler) http.HandlerFunc {
 		u, signedIn := Who(r.Context())
 		if (signedIn && u.Admin) || (!signedIn && s.local(r)) {
 			h.ServeHTTP(w, r)
+			return
+		}
+		if signedIn {
+			s.Fail(w, r, fault.New(fault.Denied, "not_administrator", "Only an administrator may see this."))
 			return
 		}
 		s.Fail(w, r, errNotSignedIn)

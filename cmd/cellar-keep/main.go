@@ -33,7 +33,7 @@ func main() {
 
 func run(log *slog.Logger, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: cellar-keep run|terminals|net ...")
+		return fmt.Errorf("a command is needed: run, terminals or net")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

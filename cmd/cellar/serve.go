@@ -37,7 +37,7 @@ type serveCmd struct {
 	JournalQuota   int64         `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
 	LogLevel       slog.Level    `help:"debug, info, warn or error." default:"info"`
 
-	Fault []string `help:"Inject a fault: STEP=kill|fail|containerd. For tests." hidden:""`
+	Fault []string `help:"Inject a fault: STEP=kill|fail|containerd. For tests." hidden:"" env:"-"`
 }
 
 const shutdownGrace = 5 * time.Second

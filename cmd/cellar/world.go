@@ -64,6 +64,9 @@ func (d *dataFlags) defaults() error {
 	top := filepath.Dir(filepath.Dir(exe))
 	cache := os.Getenv("CELLAR_CACHE")
 	pick := func(candidates ...string) string {
+		if cache == "" {
+			candidates = candidates[1:] // never a folder of wherever we were started
+		}
 		for _, c := range candidates {
 			if _, err := os.Stat(c); err == nil {
 				return c
@@ -228,14 +231,21 @@ type imported struct {
 
 // image makes sure that the base image is in the store and names it.
 func (w *world) image(ctx context.Context) (string, error) {
-	st, err := os.Stat(w.Image)
-	if err != nil {
-		return "", fmt.Errorf("the kernel image is not built (make setup): %w", err)
-	}
 	file := filepath.Join(w.Data, "image.json")
 	var have imported
-	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &have) == nil &&
-		have.Archive == w.Image && have.Size == st.Size() && have.Time.Equal(st.ModTime()) && w.runtime.HasImage(ctx, have.Ref) {
+	if b, err := os.ReadFile(file); err == nil {
+		if err := json.Unmarshal(b, &have); err != nil {
+			have = imported{}
+		}
+	}
+	st, err := os.Stat(w.Image)
+	if err != nil {
+		if have.Ref != "" && w.runtime.HasImage(ctx, have.Ref) {
+			return have.Ref, nil // the archive is only needed once
+		}
+		return "", fmt.Errorf("the kernel image is not built (make setup): %w", err)
+	}
+	if have.Archive == w.Image && have.Size == st.Size() && have.Time.Equal(st.ModTime()) && w.runtime.HasImage(ctx, have.Ref) {
 		return have.Ref, nil
 	}
 	w.log.Info("importing the kernel image", "archive", w.Image)
@@ -275,7 +285,7 @@ func (w *world) specs(ctx context.Context, ref string) ([]hub.KernelSpec, error)
 	for _, s := range list {
 		out = append(out, hub.KernelSpec{
 			Name: s.Name, DisplayName: s.DisplayName, Language: s.Language, InterruptMode: s.InterruptMode,
-			Image: ref, Argv: s.Argv, Env: s.Env, Metadata: s.Metadata, Resources: s.Logos,
+			Image: ref, Dir: s.Dir, Argv: s.Argv, Env: s.Env, Metadata: s.Metadata, Resources: s.Logos,
 		})
 	}
 	return out, nil

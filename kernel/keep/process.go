@@ -32,7 +32,6 @@ type process struct {
 
 	mu      sync.Mutex
 	sockets [wire.IOPub + 1]*wire.Socket
-	err     error
 }
 
 // nudgeSession marks the keeper's own kernel_info requests.

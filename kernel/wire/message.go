@@ -65,7 +65,7 @@ type Header struct {
 	MsgType  string `json:"msg_type"`
 	Session  string `json:"session"`
 	Username string `json:"username"`
-	Date     string `json:"date"`
+	Date     any    `json:"date"` // a string; some clients send a number
 	Version  string `json:"version"`
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"cellar/internal/fault"
 	"cellar/kernel"
@@ -58,7 +59,19 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, files bool, o 
 	if err != nil {
 		return h.forward(ctx, l, before, rollback, err)
 	}
+	h.wg.Go(func() { h.prune(h.ctx, l) })
 	return nil
+}
+
+// newLife begins to read another lineage's journal after record from; what is
+// in it up to seen was told to clients before. The lock is held. What was open
+// in the life that ends here is aborted.
+func (l *Live) newLife(from, seen uint64) {
+	l.book.abortOpen(time.Now())
+	l.book.age()
+	l.seq, l.quietUntil, l.gapUntil = from, seen, 0
+	l.rec.Acked = from
+	l.busy = "idle"
 }
 
 // goBack restores c in a lineage of its own: the journal as it was then.
@@ -76,16 +89,12 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 		}
 	}
 	if err := l.change(ctx, func(k *Kernel) {
-		k.State, k.Journal, k.Parts, k.Image, k.Checkpoint, k.Acked = kernel.Resuming, journal, c.Parts, c.Image, c.ID, c.Seq
+		k.State, k.Journal, k.Parts, k.Image, k.Checkpoint, k.Acked = kernel.Resuming, journal, c.Parts, c.Image, c.ID, m.RunsFrom
 	}); err != nil {
 		return err
 	}
 	l.mu.Lock()
-	l.takeUpRuns(m.Runs, c.Seq)
-	l.busy = "idle"
-	if len(m.Runs) > 0 {
-		l.busy = "busy"
-	}
+	l.newLife(m.RunsFrom, c.Seq)
 	l.mu.Unlock()
 	err := h.step("apply.recorded")
 	if err == nil {
@@ -129,14 +138,9 @@ func (h *Hub) forward(ctx context.Context, l *Live, before Kernel, rollback Chec
 	} else {
 		l.force(ctx, kernel.Hibernated, "")
 	}
-	l.mu.Lock()
-	if l.seq = rollback.Seq; rollback.ID == "" {
-		l.seq = before.Acked
-	}
-	l.mu.Unlock()
-	if m, e := h.readManifest(rollback.ID); rollback.ID != "" && e == nil {
+	if m, err := h.readManifest(rollback.ID); rollback.ID != "" && err == nil {
 		l.mu.Lock()
-		l.takeUpRuns(m.Runs, rollback.Seq)
+		l.newLife(m.RunsFrom, rollback.Seq)
 		l.mu.Unlock()
 	}
 	return fault.Wrap(fault.Unavailable, "apply_failed", "The checkpoint could not be applied. The state from before is kept; it comes back when you run something.", cause)

@@ -76,7 +76,7 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 	}})
 	l.mu.Lock()
 	c.Seq = l.seq
-	runs := l.keepRuns()
+	runsFrom := l.book.openFrom(l.seq)
 	l.mu.Unlock()
 	// Whatever came of it, the kernel goes on: back to it first.
 	if e := l.connect(context.WithoutCancel(ctx)); e != nil {
@@ -84,7 +84,7 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 	}
 	if err == nil {
 		o.Step(0.7, "Writing it down")
-		c, err = h.finish(c, runs, h.notebookBytes(ctx, p, c.Notebook), vars)
+		c, err = h.finish(c, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
 	}
 	if err == nil {
 		err = h.Store.PutCheckpoint(context.WithoutCancel(ctx), c)

@@ -77,7 +77,9 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	if err := l.change(ctx, func(k *Kernel) { k.State, k.Container, k.Detail = kernel.Hibernated, "", "" }); err != nil {
 		h.Log.Error("hibernation not recorded", "kernel", l.rec.ID, "error", err)
 	}
-	h.wg.Go(func() { h.prune(h.ctx, l) })
+	if kind == KindHibernate { // not while an old one is being applied
+		h.wg.Go(func() { h.prune(h.ctx, l) })
+	}
 	l.persist(ctx)
 	if waiting { // something was sent while it froze
 		h.wake(l)
@@ -128,7 +130,8 @@ func (h *Hub) backToRunning(ctx context.Context, l *Live, id string, cause error
 		// Dumped and ended, only the tidying failed: the dump is the kernel.
 		if err = h.Runtime.Remove(ctx, rec.Container); err == nil {
 			if err = h.thaw(ctx, l, h.dumpDir(id)); err == nil {
-				return cannotFreeze(cause)
+				err = l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
+				return errors.Join(cannotFreeze(cause), err, os.RemoveAll(filepath.Dir(h.dumpDir(id))))
 			}
 		}
 	}
@@ -151,9 +154,9 @@ func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpo
 	}
 	l.mu.Lock()
 	c.Seq = l.seq
-	runs := l.keepRuns()
+	runsFrom := l.book.openFrom(l.seq)
 	l.mu.Unlock()
-	c, err := h.finish(c, runs, h.notebookBytes(ctx, p, c.Notebook), vars)
+	c, err := h.finish(c, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
 	if err != nil {
 		return c, err
 	}
@@ -193,6 +196,9 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 	defer release()
 	rec := l.Record()
 	if rec.State == kernel.Running {
+		l.mu.Lock()
+		l.waking = false
+		l.mu.Unlock()
 		return nil
 	}
 	if rec.State != kernel.Hibernated {

@@ -32,6 +32,7 @@ type Notebooks interface {
 type KernelSpec struct {
 	Name, DisplayName, Language, InterruptMode string
 	Image                                      string
+	Dir                                        string // of its kernel.json, in the image
 	Argv                                       []string
 	Env                                        map[string]string
 	Metadata                                   map[string]any
@@ -80,6 +81,7 @@ type Hub struct {
 
 	nodes     instances
 	terminals terminals
+	attempts  attempts
 
 	ctx  context.Context // of everything that outlives a request
 	stop context.CancelFunc

@@ -124,6 +124,9 @@ func (l *Live) connect(ctx context.Context) error {
 		l.setReady()
 	}
 	caughtUp := client.Hello.Next - 1
+	if l.rebuilding {
+		l.rebuilding, l.gapUntil = false, caughtUp
+	}
 	l.mu.Unlock()
 	l.h.wg.Go(func() {
 		defer close(done)
@@ -319,6 +322,9 @@ func (l *Live) take1(r keep.Record) {
 		return
 	}
 	run := l.book.note(r, h, parent)
+	if run != nil && r.Channel == wire.Request && r.Seq <= l.gapUntil {
+		run.gap = true
+	}
 	if run != nil && run.Ended() && l.hasClient(run.Session) {
 		run.delivered = true
 	}
@@ -326,7 +332,7 @@ func (l *Live) take1(r keep.Record) {
 	if r.Channel == wire.IOPub && h.MsgType == "status" {
 		l.noteStatus(r, parent)
 	}
-	if r.Channel != wire.Request {
+	if r.Channel != wire.Request && r.Seq > l.quietUntil {
 		l.forward(r.Channel, r.Message, parent.Session)
 	}
 	busyChanged := toldBefore != l.busy

@@ -45,8 +45,13 @@ type Live struct {
 	usageAt  time.Time
 	awake    time.Time // not hibernated before
 	waking   bool
-	ackedAt  time.Time
-	asked    map[string]chan *wire.Message // by msg_id: the hub's own questions
+	// rebuilding: the runs found in the journal up to gapUntil were going on while
+	// no hub was there, so tabs may lack some of their outputs.
+	rebuilding bool
+	gapUntil   uint64
+	quietUntil uint64 // records up to here were told to clients in an earlier life
+	ackedAt    time.Time
+	asked      map[string]chan *wire.Message // by msg_id: the hub's own questions
 }
 
 // outgoing is a message on its way to the kernel.
@@ -167,6 +172,7 @@ type View struct {
 	MemoryBytes    int64        `json:"memory_bytes"`
 	MemoryLimit    int64        `json:"memory_limit"`
 	Checkpoint     string       `json:"checkpoint,omitempty"`
+	Gone           bool         `json:"gone,omitempty"` // shut down for good
 }
 
 // View returns the present state.

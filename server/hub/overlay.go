@@ -30,7 +30,7 @@ func (o Overlay) Loaded(path string, nb []byte) []byte {
 // wins over what the client has.
 func (o Overlay) Saving(path string, nb []byte) []byte {
 	return o.lay(path, nb, func(r *Run, cell map[string]json.RawMessage) bool {
-		if r.Ended() && (r.delivered || r.loaded) {
+		if r.Ended() && (r.loaded || (r.delivered && !r.gap)) {
 			// A save that was under way when the run ended does not know its end.
 			if !r.loaded && time.Since(r.EndedAt) < saveUnderWay && !sameCount(r, cell) {
 				return true
@@ -63,6 +63,7 @@ func (l *Live) lay(path string, nb []byte, use func(*Run, map[string]json.RawMes
 	runs := map[string]*Run{}
 	for _, r := range l.book.order {
 		if r.Path == path && !r.settled {
+			supersede(runs, r)
 			runs[r.CellID] = r
 		}
 	}
@@ -123,3 +124,11 @@ func layOver(nb []byte, runs map[string]*Run, use func(*Run, map[string]json.Raw
 }
 
 func always(*Run, map[string]json.RawMessage) bool { return true }
+
+// supersede settles an ended run of the same cell that a newer one replaces:
+// two may wait in the kernel at once.
+func supersede(runs map[string]*Run, newer *Run) {
+	if old := runs[newer.CellID]; old != nil && old.Ended() {
+		old.settled = true
+	}
+}

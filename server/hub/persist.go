@@ -46,6 +46,7 @@ func (l *Live) persistPath(ctx context.Context, path string) {
 			runs := map[string]*Run{}
 			for _, r := range l.book.order {
 				if r.Path == path && !r.settled {
+					supersede(runs, r)
 					runs[r.CellID] = r
 					versions[r] = r.version
 				}

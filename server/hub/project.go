@@ -176,12 +176,6 @@ func (h *Hub) prepareProject(p Project) error {
 			return err
 		}
 	}
-	// Python adds its user folder to the path only if it is there at the start.
-	for _, sub := range []string{".local", ".local/lib", ".local/lib/python3.13", ".local/lib/python3.13/site-packages", ".local/bin"} {
-		if err := h.makeOwnedIn(p, h.homeDir(p.ID), sub); err != nil {
-			return err
-		}
-	}
 	return os.MkdirAll(h.LabDir(p.ID), 0o700)
 }
 
@@ -199,24 +193,6 @@ func (h *Hub) makeOwned(p Project, dir string) error {
 		return err
 	}
 	return os.Lchown(dir, p.FileOwner(), p.FileOwner())
-}
-
-// makeOwnedIn is makeOwned below a folder that the project's user may write:
-// no link in it leads out.
-func (h *Hub) makeOwnedIn(p Project, top, sub string) error {
-	root, err := os.OpenRoot(top)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	err = root.Mkdir(sub, 0o755)
-	if errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return root.Lchown(sub, p.FileOwner(), p.FileOwner())
 }
 
 // own gives all below dir to the project's user; nothing in it is foreign yet.

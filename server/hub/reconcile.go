@@ -25,16 +25,27 @@ func (h *Hub) reconcile(ctx context.Context) error {
 	for _, s := range list {
 		running[s.Name] = s
 	}
+	h.sweepMoves(records)
+	if err := h.sweepVault(ctx, records); err != nil { // before any kernel is taken up: that makes new checkpoints
+		return err
+	}
 	wanted := map[string]bool{}
 	for _, rec := range records {
 		l := h.newLive(rec)
 		l.info, _ = os.ReadFile(l.infoFile())
 		h.live[rec.ID] = l
+		release, err := l.take(ctx) // here, not in the goroutine: nobody may come before
+		if err != nil {
+			return err
+		}
 		name := h.incarnation(rec, running)
 		if name != "" {
 			wanted[name] = true
 		}
-		h.wg.Go(func() { h.takeUp(l, name) })
+		h.wg.Go(func() {
+			defer release()
+			h.takeUp(l, name)
+		})
 	}
 	// What no record wants: incarnations of before, instances of nodes.
 	for _, s := range list {
@@ -46,8 +57,7 @@ func (h *Hub) reconcile(ctx context.Context) error {
 		}
 	}
 	h.sweepInstances()
-	h.sweepMoves(records)
-	return h.sweepVault(ctx, records)
+	return nil
 }
 
 // incarnation names the container that is the kernel now: the one on record,
@@ -65,13 +75,8 @@ func (h *Hub) incarnation(rec Kernel, running map[string]kernel.Status) string {
 	return best
 }
 
-// takeUp brings one kernel's record in line with what was found.
+// takeUp brings one kernel's record in line with what was found; the deed is held.
 func (h *Hub) takeUp(l *Live, name string) {
-	release, err := l.take(h.ctx)
-	if err != nil {
-		return
-	}
-	defer release()
 	ctx := h.ctx
 	rec := l.Record()
 	if name != "" && h.adopt(ctx, l, name) {
@@ -93,6 +98,9 @@ func (h *Hub) adopt(ctx context.Context, l *Live, name string) bool {
 	l.mu.Lock()
 	l.rec.Container = name
 	was := l.rec.State
+	l.mu.Unlock()
+	l.mu.Lock()
+	l.rebuilding = true // what is in the journal now may not have reached the tabs
 	l.mu.Unlock()
 	for range 3 {
 		err := l.connect(ctx)
@@ -147,18 +155,17 @@ func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
 	l.mu.Unlock()
 	if rec.State == kernel.Switching || rec.State == kernel.Resuming {
 		// It was on its way to run: let it.
-		if m, err := h.readManifest(rec.Checkpoint); err == nil && m.Checkpoint.Seq == rec.Acked {
-			l.mu.Lock()
-			l.takeUpRuns(m.Runs, rec.Acked) // what was open in a checkpoint that was being applied
-			l.mu.Unlock()
-		}
 		if err := h.thaw(ctx, l, h.dumpDir(rec.Checkpoint)); err == nil {
 			l.force(ctx, kernel.Running, "")
 			l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
 			return
 		}
 	}
-	if _, err := h.readManifest(rec.Checkpoint); err != nil {
+	if m, err := h.readManifest(rec.Checkpoint); err == nil {
+		if err := h.Store.PutCheckpoint(ctx, m.Checkpoint); err != nil { // its row may not have been written
+			h.Log.Error("checkpoint's row not written", "checkpoint", rec.Checkpoint, "error", err)
+		}
+	} else {
 		c := h.newCheckpoint(l, KindHibernate, "")
 		id := rec.Checkpoint
 		p, err := h.Store.Project(ctx, rec.Project)
@@ -242,8 +249,8 @@ func (h *Hub) sweepMoves(records []Kernel) {
 	}
 }
 
-// sweepVault removes folders of checkpoints that were never finished, and finds
-// those whose row was not written.
+// sweepVault removes folders of checkpoints that nobody was told of: without a
+// row, and not the one a kernel is in.
 func (h *Hub) sweepVault(ctx context.Context, records []Kernel) error {
 	entries, err := os.ReadDir(filepath.Join(h.Data, "vault"))
 	if err != nil {

@@ -40,6 +40,8 @@ type Run struct {
 	loaded    bool   // a client loaded the notebook with its result
 	written   int    // version that is in the file on disk
 	version   int    // grows with every change
+	gap       bool   // part of it was said while no hub was there
+	old       bool   // of an earlier life of the kernel: its seq means nothing now
 	settled   bool   // the notebook carries it: nothing to lay over any more
 }
 
@@ -246,6 +248,24 @@ func (b *book) abortOpen(at time.Time) (changed []*Run) {
 	return changed
 }
 
+// age marks all runs as those of an earlier life.
+func (b *book) age() {
+	for _, run := range b.order {
+		run.old = true
+	}
+}
+
+// openFrom is the seq after which the journal has all of the runs that have not
+// ended, or last when there are none.
+func (b *book) openFrom(last uint64) uint64 {
+	for _, run := range b.order {
+		if !run.Ended() && !run.old {
+			return min(last, run.seq-1)
+		}
+	}
+	return last
+}
+
 // busy reports whether a run waits or goes on.
 func (b *book) busy() bool {
 	return slices.ContainsFunc(b.order, func(r *Run) bool { return !r.Ended() })
@@ -255,7 +275,7 @@ func (b *book) busy() bool {
 // last seq seen: what the notebooks carry by themselves.
 func (b *book) done(last uint64) uint64 {
 	for _, run := range b.order {
-		if !run.settled && !(run.Ended() && run.written == run.version) {
+		if !run.settled && !run.old && !(run.Ended() && run.written == run.version) {
 			return min(last, run.seq-1)
 		}
 	}

@@ -25,6 +25,9 @@ func (h *Hub) OpenSession(ctx context.Context, p Project, s Session, id kernel.I
 		if _, err := h.Live(p.ID, list[i].Kernel); err == nil {
 			return list[i], nil
 		}
+		if err := h.Store.DeleteSession(ctx, p.ID, list[i].ID); err != nil { // its kernel is gone
+			return s, err
+		}
 	}
 	if id != "" {
 		if _, err := h.Live(p.ID, id); err != nil {

@@ -83,6 +83,9 @@ func (l *Live) begin(ctx context.Context, container string, state kernel.State) 
 	if err := l.connect(ctx); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	l.waking = false
+	l.mu.Unlock()
 	l.h.wg.Go(func() { l.awaitReady() })
 	return nil
 }
@@ -177,7 +180,7 @@ func (h *Hub) base(p Project, s KernelSpec, name, kind, parts string) kernel.Con
 			// Everything pip installs goes to the project's own place, which persists.
 			"PIP_USER=1", "PIP_BREAK_SYSTEM_PACKAGES=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_ROOT_USER_ACTION=ignore",
 			"JUPYTER_PLATFORM_DIRS=1", "MPLBACKEND=module://matplotlib_inline.backend_inline", "MPLCONFIGDIR=/home/cellar/.config/matplotlib",
-			"XDG_RUNTIME_DIR=/run", "SHELL=/bin/bash",
+			"XDG_RUNTIME_DIR=/run", "SHELL=/bin/bash", "PYDEVD_DISABLE_FILE_VALIDATION=1",
 		},
 		Mounts: []kernel.Mount{{Source: filepath.Join(h.Data, "parts", parts), Target: "/opt/cellar", ReadOnly: true}},
 	}
@@ -207,7 +210,7 @@ func kernelArgv(s KernelSpec) []string {
 		if strings.HasPrefix(a, "-Xfrozen_modules") { // helps debugging into the standard library, costs start time
 			continue
 		}
-		argv = append(argv, strings.ReplaceAll(a, "{resource_dir}", "/usr/share/jupyter/kernels/"+s.Name))
+		argv = append(argv, strings.ReplaceAll(a, "{resource_dir}", s.Dir))
 	}
 	return argv
 }
@@ -345,9 +348,8 @@ func (h *Hub) Restart(ctx context.Context, l *Live) error {
 		}
 	}
 	l.mu.Lock()
-	l.book.abortOpen(time.Now())
+	l.newLife(0, 0)
 	l.out, l.outBytes, l.waking = nil, 0, false
-	l.seq, l.busy = 0, "idle"
 	l.forward(3, status(nil, "restarting"), "")
 	l.mu.Unlock()
 	if old.State != kernel.Starting {
@@ -392,6 +394,6 @@ func (h *Hub) Shutdown(ctx context.Context, l *Live) error {
 	delete(h.live, rec.ID)
 	h.mu.Unlock()
 	l.closeClients()
-	h.events.send(Event{Project: rec.Project, Type: "kernel", Data: map[string]any{"id": rec.ID, "state": "dead", "gone": true}})
+	h.events.send(Event{Project: rec.Project, Type: "kernel", Data: View{ID: rec.ID, State: kernel.Dead, Gone: true}})
 	return os.RemoveAll(l.folder())
 }

@@ -117,6 +117,7 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 		}
 		err = fault.Wrap(fault.Unavailable, "switch_failed", fmt.Sprintf("The move to %s did not succeed; the kernel goes on as it was.", conf.Name), err)
 	}
+	l.setLimit(conf.Memory)
 	if e := l.change(ctx, func(k *Kernel) { k.Checkpoint, k.Detail = "", "" }); e != nil {
 		h.Log.Error("move not recorded", "kernel", rec.ID, "error", e)
 	}

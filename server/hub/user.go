@@ -49,7 +49,7 @@ func checkPassword(hash, password string) bool {
 	if len(parts) != 6 || len(password) > maxPassword {
 		return false
 	}
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &m, &t, &p); err != nil || m > 1<<20 || t > 100 {
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &m, &t, &p); err != nil || m < 8 || m > 1<<20 || t < 1 || t > 100 || p < 1 {
 		return false
 	}
 	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])
@@ -104,6 +104,9 @@ var errSignIn = fault.New(fault.Denied, "wrong_password", "The name or the passw
 
 // SignIn checks a password and opens a login; the secret goes into the cookie.
 func (h *Hub) SignIn(ctx context.Context, name, password string) (User, string, error) {
+	if !h.attempts.allow(name) {
+		return User{}, "", fault.New(fault.Exhausted, "too_many_attempts", "Too many attempts for this name. Wait five minutes and try again.")
+	}
 	u, err := h.Store.UserByName(ctx, name)
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return u, "", err
@@ -113,6 +116,7 @@ func (h *Hub) SignIn(ctx context.Context, name, password string) (User, string, 
 		hash = noOne
 	}
 	if !checkPassword(hash, password) || err != nil {
+		h.attempts.failed(name)
 		return User{}, "", errSignIn
 	}
 	secret, err := h.OpenLogin(ctx, u)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,17 +21,9 @@ const manifestName = "manifest.json"
 
 type manifest struct {
 	Checkpoint Checkpoint `json:"checkpoint"`
-	Runs       []runKept  `json:"runs"` // going on at that moment
+	RunsFrom   uint64     `json:"runs_from"` // after this record the journal has all that was going on
 	Boot       string     `json:"boot"`
 	Variables  []Variable `json:"variables,omitempty"`
-}
-
-// runKept is an open run as a checkpoint keeps it.
-type runKept struct {
-	MsgID, CellID, Path, Session, State string
-	Count                               *int
-	QueuedAt, StartedAt                 time.Time
-	Outputs                             []json.RawMessage
 }
 
 func (h *Hub) vaultDir(id string) string { return filepath.Join(h.Data, "vault", id) }
@@ -78,7 +69,7 @@ const reserve = 64 << 20
 
 // finish makes a checkpoint of a complete dump: journal, notebook, manifest, and
 // all of it on the disk before anyone is told.
-func (h *Hub) finish(c Checkpoint, runs []runKept, nb []byte, vars []Variable) (Checkpoint, error) {
+func (h *Hub) finish(c Checkpoint, runsFrom uint64, nb []byte, vars []Variable) (Checkpoint, error) {
 	dir := h.vaultDir(c.ID)
 	if nb != nil {
 		if err := os.WriteFile(filepath.Join(dir, "notebook.ipynb"), nb, 0o600); err != nil {
@@ -90,7 +81,7 @@ func (h *Hub) finish(c Checkpoint, runs []runKept, nb []byte, vars []Variable) (
 		return c, err
 	}
 	c.Added = c.Size
-	b, err := json.Marshal(manifest{Checkpoint: c, Runs: runs, Boot: bootID(), Variables: vars})
+	b, err := json.Marshal(manifest{Checkpoint: c, RunsFrom: runsFrom, Boot: bootID(), Variables: vars})
 	if err != nil {
 		return c, err
 	}
@@ -223,47 +214,4 @@ func copyFile(root *os.Root, name, target string) (int64, error) {
 	}
 	defer out.Close()
 	return io.Copy(out, in)
-}
-
-// keepRuns lists the open runs; the lock is held.
-func (l *Live) keepRuns() []runKept {
-	var out []runKept
-	for _, r := range l.book.order {
-		if r.Ended() {
-			continue
-		}
-		k := runKept{MsgID: r.MsgID, CellID: r.CellID, Path: r.Path, Session: r.Session, State: r.State, Count: r.Count, QueuedAt: r.QueuedAt, StartedAt: r.StartedAt}
-		for _, o := range r.Outputs {
-			if b, err := json.Marshal(o); err == nil {
-				k.Outputs = append(k.Outputs, b)
-			}
-		}
-		out = append(out, k)
-	}
-	return out
-}
-
-// takeUpRuns makes the open runs of a checkpoint the present ones; the lock is
-// held. What was open in the life that ends here is aborted.
-func (l *Live) takeUpRuns(kept []runKept, seq uint64) {
-	l.book.abortOpen(time.Now())
-	for _, k := range kept {
-		r := &Run{MsgID: k.MsgID, CellID: k.CellID, Path: k.Path, Session: k.Session, State: k.State, Count: k.Count, QueuedAt: k.QueuedAt, StartedAt: k.StartedAt, seq: seq, version: 1}
-		for _, b := range k.Outputs {
-			var body map[string]any
-			if json.Unmarshal(b, &body) != nil {
-				continue
-			}
-			o := &Output{body: body}
-			if body["output_type"] == "stream" {
-				o.stream, _ = body["name"].(string)
-				text, _ := body["text"].(string)
-				o.text = []byte(text)
-			}
-			r.Outputs = append(r.Outputs, o)
-		}
-		l.book.byMsg[r.MsgID] = r
-		l.book.order = append(l.book.order, r)
-	}
-	l.seq = seq
 }

@@ -50,7 +50,7 @@ func Open(ctx context.Context, file string) (*Store, error) {
 		return nil, err
 	}
 	s.read.SetMaxOpenConns(4)
-	return s, os.Chmod(file, 0o600)
+	return s, nil
 }
 
 // touch makes an empty file that only its owner may read, if there is none.
@@ -104,6 +104,9 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) error {
 var errNotThere = fault.New(fault.NotFound, "not_found", "There is nothing by that name.")
 
 func classify(err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return errNotThere
 	}

@@ -22,13 +22,18 @@ const firstUID = 1 << 28
 
 // AddProject implements hub.Store. The range of user IDs is never given twice.
 func (s *Store) AddProject(ctx context.Context, p hub.Project) (hub.Project, error) {
-	err := s.write.QueryRowContext(ctx, `INSERT INTO projects (`+projectColumns+`)
-		VALUES (?,?,?, (SELECT COALESCE(MAX(uid_base), ? - 65536) + 65536 FROM projects), ?) RETURNING uid_base`,
-		p.ID, p.Name, p.Owner, firstUID, ms(p.CreatedAt)).Scan(&p.UIDBase)
+	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return p, classify(err)
 	}
-	return p, nil
+	defer tx.Rollback()
+	if err := tx.QueryRowContext(ctx, "UPDATE ranges SET last_uid_base = MAX(last_uid_base + 65536, ?) RETURNING last_uid_base", firstUID).Scan(&p.UIDBase); err != nil {
+		return p, classify(err)
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?,?,?,?,?)", p.ID, p.Name, p.Owner, p.UIDBase, ms(p.CreatedAt)); err != nil {
+		return p, classify(err)
+	}
+	return p, classify(tx.Commit())
 }
 
 // Project implements hub.Store.

@@ -14,9 +14,9 @@ import (
 // outputs reach the file; the idle kernel hibernates and wakes by a message.
 func TestCommute(t *testing.T) {
 	h := startHub(t, "--idle", "5s")
-	p, k := h.project("Commute")
+	p, _ := h.project("Commute")
 	putNotebook(t, h, p, "way.ipynb", map[string]string{"first": "import os,time; x=41; p=os.getpid()", "lines": "for i in range(40): print(i); time.sleep(.2)", "last": "x"})
-	k = h.session(p, "way.ipynb")
+	k := h.session(p, "way.ipynb")
 	s := h.Open(p, k)
 	s.Wait(s.Send("import os,time; x=41; p=os.getpid()", "first"))
 	s.Send("for i in range(40): print(i); time.sleep(.2)", "lines")

@@ -270,17 +270,18 @@ func cellText(t testing.TB, nb []byte, cell string) (text string, count *int) {
 		if c.ID != cell {
 			continue
 		}
+		var b strings.Builder
 		for _, o := range c.Outputs {
 			switch v := o.Text.(type) {
 			case string:
-				text += v
+				b.WriteString(v)
 			case []any:
 				for _, s := range v {
-					text += s.(string)
+					b.WriteString(s.(string))
 				}
 			}
 		}
-		return text, c.Count
+		return b.String(), c.Count
 	}
 	t.Fatalf("no cell %s", cell)
 	return "", nil

@@ -391,4 +391,3 @@ func TestDownLeavesNothing(t *testing.T) {
 		t.Errorf("x = %s", got)
 	}
 }
-

@@ -15,8 +15,21 @@ class KernelApp(IPKernelApp):
         super().init_iopub(context)
 
 
+def packages():
+    """What pip installs goes to the user's folder, which Python adds to the path
+    only if it is there when the interpreter starts."""
+    import os
+    import site
+
+    folder = site.getusersitepackages()
+    os.makedirs(folder, exist_ok=True)
+    site.addsitedir(folder)
+
+
 def main():
     from traitlets.config import Config
+
+    packages()
 
     config = Config()
     # A history file would be open in the kernel for ever, and SQLite refuses a

@@ -23,9 +23,13 @@ class Lab {
   ready = () => this.state('idle', 'busy', 'running');
 
   async openFile(name) {
-    const item = this.page.locator('.jp-DirListing-item').filter({ hasText: name });
-    await item.first().dblclick();
-    await this.page.locator('.lm-TabBar-tab.lm-mod-current').filter({ hasText: name }).waitFor();
+    const tab = this.page.locator('.lm-DockPanel-tabBar .lm-TabBar-tab').filter({ hasText: name });
+    if (await tab.count()) {
+      await tab.first().click();
+    } else {
+      await this.page.locator('.jp-DirListing-item').filter({ hasText: name }).first().dblclick();
+    }
+    await tab.and(this.page.locator('.lm-mod-current')).waitFor();
     await this.ready();
   }
 
