@@ -26,9 +26,14 @@ func (r *Runtime) Door(ctx context.Context, name string) (kernel.Door, error) {
 	if err != nil {
 		return nil, err
 	}
-	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", task.Pid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return OpenDoor(int(task.Pid()))
+}
+
+// OpenDoor leads to the loopback of the network namespace that pid is in.
+func OpenDoor(pid int) (kernel.Door, error) {
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("network of %s: %w", name, err)
+		return nil, fmt.Errorf("network of process %d: %w", pid, err)
 	}
 	return &door{ns: ns}, nil
 }

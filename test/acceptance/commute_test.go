@@ -97,7 +97,7 @@ func TestStaleTab(t *testing.T) {
 }
 
 // putNotebook saves a notebook of code cells and returns its content.
-func putNotebook(t *testing.T, h *hub, project, path string, cells map[string]string) json.RawMessage {
+func putNotebook(t testing.TB, h *hub, project, path string, cells map[string]string) json.RawMessage {
 	t.Helper()
 	var list []any
 	for id, source := range cells {

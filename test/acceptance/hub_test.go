@@ -23,7 +23,7 @@ import (
 // hub is a running server with a data folder of its own.
 type hub struct {
 	*testkit.Client
-	t    *testing.T
+	t    testing.TB
 	data string
 	addr string
 	args []string
@@ -34,7 +34,7 @@ type hub struct {
 func binary() string { return filepath.Join(testkit.Root(), "bin", "cellar") }
 
 // startHub starts a hub for the whole test; the data folder is taken down again.
-func startHub(t *testing.T, args ...string) *hub {
+func startHub(t testing.TB, args ...string) *hub {
 	t.Helper()
 	testkit.Containers(t)
 	if _, err := os.Stat(binary()); err != nil {
@@ -98,7 +98,7 @@ var template = sync.OnceValues(func() (string, error) {
 })
 
 // fill links the template's image into a new data folder; databases are copied.
-func fill(t *testing.T, data string) {
+func fill(t testing.TB, data string) {
 	t.Helper()
 	dir, err := template()
 	if err != nil {
@@ -175,7 +175,7 @@ func (h *hub) kill(sig syscall.Signal) {
 }
 
 // workDir is on the same file system as the template, for hard links.
-func workDir(t *testing.T) string {
+func workDir(t testing.TB) string {
 	dir := filepath.Join(testkit.Cache(), "test")
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		t.Fatal(err)

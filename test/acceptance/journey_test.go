@@ -14,7 +14,7 @@ import (
 )
 
 // tourCells are the sources of the tour's code cells by ID.
-func tourCells(t *testing.T) map[string]string {
+func tourCells(t testing.TB) map[string]string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(testkit.Root(), "images", "tour", "tour.ipynb"))
 	if err != nil {

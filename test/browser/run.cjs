@@ -1,8 +1,9 @@
 // The product as a person uses it: `run.sh` says how to start this.
 //   --only 1,3        groups of checks by number (1 is always done)
 //   --screenshots     takes the pictures for the documentation
+const path = require('node:path');
 const { Browser } = require('./lib/browser.cjs');
-const { Hub } = require('./lib/hub.cjs');
+const { Hub, root } = require('./lib/hub.cjs');
 const { Report } = require('./lib/report.cjs');
 const { commute } = require('./checks/commute.cjs');
 const keeping = require('./checks/keeping.cjs');
@@ -21,17 +22,18 @@ const GROUPS = [
   [6, keeping.publish],
   [7, manners.secondUser],
   [8, manners.keyboard],
+  [8, manners.console],
   [8, manners.quiet]
 ];
 
 function arguments_() {
   const at = process.argv.indexOf('--only');
   const only = at < 0 ? null : new Set([1, ...process.argv[at + 1].split(',').map(Number)]);
-  return { wanted: number => !only || only.has(number) };
+  return { pictures: process.argv.includes('--screenshots'), wanted: number => !only || only.has(number) };
 }
 
 async function main() {
-  const { wanted } = arguments_();
+  const { wanted, pictures } = arguments_();
   const hub = await Hub.make('--idle', '25s', '--node-idle', '10s');
   let down = false;
   const takeDown = () => down || ((down = true), hub.down());
@@ -49,6 +51,12 @@ async function main() {
   const world = { hub, complaints: [], password: 'the vault is at the end', page: null };
   const report = new Report(() => world.page);
   world.check = (name, body) => report.check(name, body);
+  /** For the documentation, when asked for. */
+  world.picture = async name => {
+    if (pictures) {
+      await world.page.screenshot({ path: path.join(root, 'docs/images', `${name}.png`), animations: 'disabled' });
+    }
+  };
   /** For what all the rest needs. */
   world.must = async (name, body) => {
     if (!(await report.check(name, body))) {

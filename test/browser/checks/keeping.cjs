@@ -32,8 +32,9 @@ async function checkpoints(w) {
     const text = await lab.write('# typed since then');
     await page.getByRole('button', { name: 'Apply one', exact: true }).click();
     const row = page.locator('.cellar-Apply tr').filter({ has: page.getByRole('rowheader', { name: 'x', exact: true }) });
+    await row.waitFor();
     same('told', await row.locator('td').allInnerTexts(), ['2', '1']);
-    await w.picture?.('apply');
+    await w.picture('checkpoints');
     await page.locator('.jp-Dialog .jp-mod-accept').click();
     await toast(page, 'is applied').waitFor({ timeout: 60_000 });
     await text.focus();
@@ -63,14 +64,13 @@ async function publish(w) {
     const read = async name => [await side(name).locator('input').inputValue(), await side(name).locator('select').inputValue()];
     same('inputs', await read('inputs'), ['pixels', 'array']);
     same('outputs', await read('outputs'), ['digit', 'integer']);
-    await w.picture?.('publish-form');
   });
   await check('6 it is published: an address, a key, a line for the shell', async () => {
     await page.locator('.cellar-PublishDialog .jp-mod-accept').click();
     const shown = name => page.locator(`.cellar-Published [data-name=${name}] pre`).textContent({ timeout: 90_000 });
     [url, key, line] = [await shown('url'), await shown('key'), await shown('curl')];
     truly(line, line.startsWith('curl ') && line.includes(url) && line.includes(key));
-    await w.picture?.('publish');
+    await w.picture('publish');
     await page.getByRole('button', { name: 'Done' }).click();
   });
   await check('6 a program calls it: {"digit":7}', async () => {

@@ -71,9 +71,10 @@ async function keyboard(w) {
     await page.locator('.jp-Dialog').waitFor({ state: 'detached' });
   });
   await check('8 the dark theme', async () => {
-    await page.getByRole('menuitem', { name: 'Settings', exact: true }).click();
-    await page.getByRole('menuitem', { name: 'Theme', exact: true }).click();
-    await page.getByRole('menuitem', { name: 'JupyterLab Dark', exact: true }).click();
+    await page.locator('.lm-MenuBar-item').filter({ hasText: /^Settings$/ }).click();
+    for (const label of ['Theme', 'JupyterLab Dark']) {
+      await page.locator('.lm-Menu-item').filter({ has: page.getByText(label, { exact: true }) }).first().click();
+    }
     await page.locator('body[data-jp-theme-light=false]').waitFor();
     const colours = await lab.switcher.evaluate(node => {
       const of = s => getComputedStyle(s);
@@ -81,8 +82,18 @@ async function keyboard(w) {
     });
     const bright = c => c.match(/\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 3;
     truly(`the button's letters cannot be read: ${colours}`, bright(colours[0]) - bright(colours[1]) > 90);
-    await w.picture?.('lab-dark');
-    await page.screenshot({ path: '/tmp/cellar-browser-dark.png' });
+    await w.picture('lab-dark');
+  });
+}
+
+/** The project's own page, as the console shows it. */
+async function console_(w) {
+  await w.check('8 the console shows the project', async () => {
+    await w.page.goto(`${w.hub.url}/p/digits`);
+    await w.page.locator('#nodes .card').first().waitFor();
+    await w.page.locator('#kernels .card').first().waitFor();
+    await w.page.locator('#checkpoints .card').first().waitFor();
+    await w.picture('console');
   });
 }
 
@@ -92,4 +103,4 @@ async function quiet(w) {
   });
 }
 
-module.exports = { secondUser, keyboard, quiet };
+module.exports = { secondUser, keyboard, console: console_, quiet };

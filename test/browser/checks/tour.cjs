@@ -64,6 +64,7 @@ async function switching(w) {
     await cell.run();
     await cell.done();
     const text = await cell.text();
+    await w.picture('lab');
     truly(text, text.includes("'cores': 2") && text.includes("'next square': 25") && text.includes('before the move'));
   });
   await check('3 a move while a cell prints: no line is lost or doubled, what was typed meanwhile runs after', async () => {

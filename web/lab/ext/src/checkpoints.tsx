@@ -16,7 +16,8 @@ const KINDS: Record<string, string> = {
   auto: 'Automatic',
   hibernate: 'Hibernation',
   hibernation: 'Hibernation',
-  switch: 'Switch'
+  switch: 'Switch',
+  rollback: 'Before going back'
 };
 
 /** Milliseconds between repaints that only move "2 minutes ago" on. */
