@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"cellar/internal/fault"
 	"cellar/kernel"
@@ -86,6 +87,7 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 		return err
 	}
 	o.Step(0.1, "Switching to "+conf.Name+": freezing")
+	start := time.Now()
 	err := h.step("move.recorded")
 	l.unlink()
 	if err == nil {
@@ -94,6 +96,7 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	if err != nil {
 		return h.backToRunning(ctx, l, id, err)
 	}
+	frozen := time.Now()
 	ctx = context.WithoutCancel(ctx)
 	o.Step(0.5, "Switching to "+conf.Name+": thawing")
 	l.mu.Lock()
@@ -117,6 +120,7 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 		}
 		err = fault.Wrap(fault.Unavailable, "switch_failed", fmt.Sprintf("The move to %s did not succeed; the kernel goes on as it was.", conf.Name), err)
 	}
+	h.Log.Info("moved", "kernel", rec.ID, "to", conf.Name, "dump", id, "freeze", frozen.Sub(start), "thaw", time.Since(frozen))
 	l.setLimit(conf.Memory)
 	if e := l.change(ctx, func(k *Kernel) { k.Checkpoint, k.Detail = "", "" }); e != nil {
 		h.Log.Error("move not recorded", "kernel", rec.ID, "error", e)
