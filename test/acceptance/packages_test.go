@@ -80,9 +80,13 @@ func TestCRIUFails(t *testing.T) {
 	s.Exec("x = 41; n = 0\nimport os; pid = os.getpid()")
 	deeds := func() map[string]func() testkit.Operation {
 		return map[string]func() testkit.Operation{
-			"hibernate":  func() testkit.Operation { return h.Run(h.path(p, k, "hibernate"), nil) },
-			"move":       func() testkit.Operation { return h.Run(h.path(p, k, "switch"), map[string]any{"configuration": "c1.2", "move": true}) },
-			"checkpoint": func() testkit.Operation { return h.Run("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k}) },
+			"hibernate": func() testkit.Operation { return h.Run(h.path(p, k, "hibernate"), nil) },
+			"move": func() testkit.Operation {
+				return h.Run(h.path(p, k, "switch"), map[string]any{"configuration": "c1.2", "move": true})
+			},
+			"checkpoint": func() testkit.Operation {
+				return h.Run("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k})
+			},
 		}
 	}
 	for name, do := range deeds() {
