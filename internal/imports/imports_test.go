@@ -59,7 +59,7 @@ var allowed = map[string]string{
 var allowedInTests = map[string]string{
 	"kernel/containerd": "cmd/cellar-keep kernel/keep kernel/support kernel/wire",
 	"server/hub":        "server/store",
-	"test/acceptance":   "kernel/containerd",
+	"test/acceptance":   "kernel/containerd node",
 }
 
 // programs are where main functions, and with them os.Exit, are.

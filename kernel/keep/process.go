@@ -32,6 +32,7 @@ type process struct {
 
 	mu      sync.Mutex
 	sockets [wire.IOPub + 1]*wire.Socket
+	boxes   [wire.Stdin + 1]*outbox // shell, control, stdin
 }
 
 // nudgeSession marks the keeper's own kernel_info requests.
@@ -55,6 +56,9 @@ func (k *Keeper) start() error {
 		opened: make(chan struct{}),
 		heard:  make(chan struct{}),
 		ended:  make(chan struct{}),
+	}
+	for ch := range p.boxes {
+		p.boxes[ch] = newOutbox()
 	}
 	file := p.base + ".json"
 	conn, err := json.Marshal(map[string]any{
@@ -100,6 +104,9 @@ func (k *Keeper) reap(p *process) {
 	defer close(p.ended)
 	p.cmd.Wait()
 	close(p.done)
+	for _, box := range p.boxes {
+		box.close()
+	}
 	<-p.opened
 	select {
 	case <-p.heard:
@@ -146,6 +153,9 @@ func (k *Keeper) connect(p *process) {
 	var wg sync.WaitGroup
 	for _, ch := range []wire.Channel{wire.Shell, wire.Control, wire.Stdin, wire.IOPub} {
 		wg.Go(func() { k.pump(p, ch) })
+		if ch <= wire.Stdin {
+			wg.Go(func() { k.write(p, ch) })
+		}
 	}
 	wg.Go(func() { k.nudge(p) })
 	wg.Wait()
@@ -222,22 +232,26 @@ func (k *Keeper) nudge(p *process) {
 	}
 }
 
+// send hands a message to the writer of its socket.
 func (p *process) send(ch wire.Channel, m *wire.Message) error {
-	select {
-	case <-p.opened:
-	case <-p.done:
-		return nil
-	}
 	if ch > wire.Stdin {
 		return fmt.Errorf("%w: nothing is sent on %s", wire.ErrMalformed, ch)
 	}
-	p.mu.Lock()
-	s := p.sockets[ch]
-	p.mu.Unlock()
-	if s == nil {
-		return errors.New("no socket")
+	p.boxes[ch].put(m)
+	return nil
+}
+
+// write sends what is in one outbox until the process ends.
+func (k *Keeper) write(p *process, ch wire.Channel) {
+	for {
+		m, ok := p.boxes[ch].take()
+		if !ok {
+			return
+		}
+		if err := p.sockets[ch].Send(p.signer.Frames(m)); err != nil {
+			return // its end is written down by reap
+		}
 	}
-	return s.Send(p.signer.Frames(m))
 }
 
 const maxPending = 64 << 20
@@ -256,8 +270,7 @@ func (k *Keeper) pump(p *process, ch wire.Channel) {
 			k.o.Log.Error("message refused", "channel", ch.String(), "error", err)
 			continue
 		}
-		if bytes.Contains(m.Parent, []byte(nudgeSession)) {
-			k.nudged(ch, m)
+		if bytes.Contains(m.Parent, []byte(nudgeSession)) && k.nudged(ch, m) {
 			continue
 		}
 		if _, err := k.journal.Append(ch, m); err != nil {
@@ -275,8 +288,12 @@ func (k *Keeper) pump(p *process, ch wire.Channel) {
 }
 
 // nudged takes the answers to the keeper's own requests out of the stream. The
-// kernel is ready when one was published on iopub and one replied on shell.
-func (k *Keeper) nudged(ch wire.Channel, m *wire.Message) {
+// kernel is ready when one was published on iopub and one replied on shell. What
+// a thread prints while the keeper asks is not such an answer: false.
+func (k *Keeper) nudged(ch wire.Channel, m *wire.Message) bool {
+	if h, err := wire.ParseHeader(m.Header); err != nil || (ch == wire.IOPub && h.MsgType != "status") {
+		return false
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch ch {
@@ -285,11 +302,11 @@ func (k *Keeper) nudged(ch wire.Channel, m *wire.Message) {
 	case wire.IOPub:
 		k.heard = true
 	}
-	if k.ready || !k.heard || k.info == nil {
-		return
+	if !k.ready && k.heard && k.info != nil {
+		k.ready = true
+		k.event(Event{Event: EventReady, PID: k.kernel.pid(), Info: k.info})
 	}
-	k.ready = true
-	k.event(Event{Event: EventReady, PID: k.kernel.pid(), Info: k.info})
+	return true
 }
 
 func (p *process) interrupt() { syscall.Kill(-p.pid(), syscall.SIGINT) }
