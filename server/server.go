@@ -336,7 +336,7 @@ func (s *Server) labPage(r *http.Request) (map[string]any, error) {
 		"cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
 		"disabledExtensions": []string{
 			"@jupyterlab/apputils-extension:announcements", "@jupyterlab/hub-extension", "@jupyterlab/application-extension:logo",
-			"@jupyterlab/lsp-extension",
+			"@jupyterlab/lsp-extension", "@jupyterlab/fileeditor-extension:language-server", "@jupyterlab/notebook-extension:language-server",
 		},
 	}, nil
 }

@@ -76,7 +76,7 @@ async function keyboard(w) {
     for (const label of ['Theme', 'JupyterLab Dark']) {
       await page.locator('.lm-Menu-item').filter({ has: page.getByText(label, { exact: true }) }).first().click();
     }
-    await page.locator('body[data-jp-theme-light=false]').waitFor();
+    await page.locator('body[data-jp-theme-light=false]').waitFor({ state: 'attached' });
     const colours = await lab.switcher.evaluate(node => {
       const of = s => getComputedStyle(s);
       return [of(node).color, of(node.closest('.jp-Toolbar')).backgroundColor];

@@ -215,7 +215,7 @@ function Choice({ configuration: c, current, checked, disabled, onChoose }: Choi
   );
 }
 
-/** A small modal-less dialog under a toolbar button; Escape or a click elsewhere closes it. */
+/** A small dialog under a toolbar button, which keeps the focus; Escape or a click elsewhere closes it. */
 class Sheet extends ReactWidget {
   constructor(
     private readonly _anchor: HTMLElement,
@@ -230,13 +230,15 @@ class Sheet extends ReactWidget {
   }
 
   handleEvent(event: Event): void {
-    const target = event.target as Node;
+    const target = event.target as Element;
     if (event.type === 'keydown' && (event as KeyboardEvent).key === 'Escape') {
       event.stopPropagation();
+      this.node.focus();
       this.dispose();
-      this._anchor.querySelector('button')?.focus();
     } else if (event.type === 'resize') {
       this._place();
+    } else if (event.type === 'focusin') {
+      this._keepFocus(target);
     } else if (event.type === 'pointerdown' && !this.node.contains(target) && !this._anchor.contains(target)) {
       this.dispose();
     }
@@ -244,9 +246,21 @@ class Sheet extends ReactWidget {
 
   dispose(): void {
     if (!this.isDisposed && this.isAttached) {
+      const { activeElement } = document; // the body, when the button that had the focus was disabled
+      const focused = activeElement === document.body || this.node.contains(activeElement);
       Widget.detach(this);
+      focused && this._anchor.querySelector('button')?.focus();
     }
     super.dispose();
+  }
+
+  /** JupyterLab gives the focus to a notebook a moment after its toolbar was used. A dialog may have it. */
+  private _keepFocus(target: Element): void {
+    if (target.closest('.jp-Dialog')) {
+      this.dispose();
+    } else if (!this.node.contains(target)) {
+      this.node.focus();
+    }
   }
 
   protected render(): JSX.Element {
@@ -256,6 +270,7 @@ class Sheet extends ReactWidget {
   protected onAfterAttach(msg: Message): void {
     super.onAfterAttach(msg);
     document.addEventListener('pointerdown', this, true);
+    document.addEventListener('focusin', this, true);
     document.addEventListener('keydown', this, true); // wherever the focus went
     window.addEventListener('resize', this);
     MessageLoop.flush();
@@ -265,6 +280,7 @@ class Sheet extends ReactWidget {
 
   protected onBeforeDetach(msg: Message): void {
     document.removeEventListener('pointerdown', this, true);
+    document.removeEventListener('focusin', this, true);
     document.removeEventListener('keydown', this, true);
     window.removeEventListener('resize', this);
     super.onBeforeDetach(msg);

@@ -22,6 +22,7 @@ async function follow(panel: NotebookPanel, kernels: IKernels): Promise<void> {
   if (!kernel || panel.isDisposed) {
     return;
   }
+  catchUpAfterLosses(panel, kernel);
   const heard = new Heard(kernel); // before asking: what is said meanwhile must not be lost
   try {
     const runs = await hub.runs(panel.context.path);
@@ -30,6 +31,51 @@ async function follow(panel: NotebookPanel, kernels: IKernels): Promise<void> {
     }
   } catch (reason) {
     console.warn('Cellar: the runs of this notebook are not known:', hub.messageOf(reason));
+  } finally {
+    heard.dispose();
+  }
+}
+
+/**
+ * When the line to the hub was lost and is back, as after a restart of the hub, what the kernel said meanwhile may have
+ * reached the hub only. Its outputs replace the page's; whoever listened before (the lab's executor, a followed run)
+ * goes on with what comes after.
+ */
+function catchUpAfterLosses(panel: NotebookPanel, kernel: Kernel.IKernelConnection): void {
+  let lostAt = 0;
+  const changed = (_: unknown, status: Kernel.ConnectionStatus): void => {
+    if (status !== 'connected') {
+      lostAt = lostAt || Date.now();
+    } else if (lostAt) {
+      const since = lostAt;
+      lostAt = 0;
+      void catchUp(panel, kernel, since);
+    }
+  };
+  kernel.connectionStatusChanged.connect(changed);
+  panel.disposed.connect(() => kernel.connectionStatusChanged.disconnect(changed));
+}
+
+async function catchUp(panel: NotebookPanel, kernel: Kernel.IKernelConnection, since: number): Promise<void> {
+  const heard = new Heard(kernel);
+  try {
+    const runs = await hub.runs(panel.context.path);
+    for (const run of panel.isDisposed ? [] : runs) {
+      const cell = codeCell(panel, run.cell_id);
+      const open = UNDER_WAY.has(run.state);
+      if (!cell || (!open && !(run.ended_at && Date.parse(run.ended_at) >= since - GRACE))) {
+        continue;
+      }
+      const outputs = new Outputs(cell);
+      outputs.replace(run.outputs);
+      heard.after(run).forEach(message => outputs.take(message));
+      if (!open) {
+        cell.executionCount = run.execution_count;
+        cell.executionState = 'idle';
+      }
+    }
+  } catch (reason) {
+    console.warn('Cellar: what was said while the line was lost is not known:', hub.messageOf(reason));
   } finally {
     heard.dispose();
   }
@@ -135,6 +181,28 @@ class Outputs {
     this._displays.clear();
   }
 
+  /** What a message of the run says about its outputs; false when it says nothing of them. */
+  take(message: KernelMessage.IIOPubMessage): boolean {
+    const type = message.header.msg_type;
+    const content = message.content as any;
+    switch (type) {
+      case 'stream':
+      case 'display_data':
+      case 'execute_result':
+      case 'error':
+        this.add({ ...content, output_type: type });
+        return true;
+      case 'update_display_data':
+        this.update({ ...content, output_type: 'display_data' });
+        return true;
+      case 'clear_output':
+        this.clear(!!content.wait);
+        return true;
+      default:
+        return false;
+    }
+  }
+
   private _displays = new Map<string, number[]>();
 }
 
@@ -167,32 +235,13 @@ class FollowedRun {
     if (!isOf(message, this._run.msg_id)) {
       return;
     }
-    const type = message.header.msg_type;
     const content = message.content as any;
-    switch (type) {
-      case 'stream':
-      case 'display_data':
-      case 'execute_result':
-      case 'error':
-        this._count ??= content.execution_count ?? null;
-        this._outputs.add({ ...content, output_type: type });
-        break;
-      case 'update_display_data':
-        this._outputs.update({ ...content, output_type: 'display_data' });
-        break;
-      case 'clear_output':
-        this._outputs.clear(!!content.wait);
-        break;
-      case 'execute_input':
-        this._count = content.execution_count;
-        break;
-      case 'status':
-        if (content.execution_state === 'idle') {
-          void this._end();
-        }
-        break;
-      default:
-        break;
+    if (this._outputs.take(message)) {
+      this._count ??= content.execution_count ?? null;
+    } else if (message.header.msg_type === 'execute_input') {
+      this._count = content.execution_count;
+    } else if (message.header.msg_type === 'status' && content.execution_state === 'idle') {
+      void this._end();
     }
   }
 
