@@ -23,7 +23,7 @@ const freePort = () =>
 class Hub {
   /** Each argument is one of `cellar serve`. */
   static async make(...args) {
-    const data = fs.mkdtempSync('/var/tmp/cellar-browser-');
+    const data = fs.mkdtempSync(`/var/tmp/cellar-browser-${process.pid}-`);
     return new Hub(data, `127.0.0.1:${await freePort()}`, args);
   }
 
@@ -68,6 +68,7 @@ class Hub {
       this.child?.kill('SIGKILL');
       this.cli('down', '--kill');
       fs.rmSync(this.data, { recursive: true, force: true });
+      fs.rmSync(this.logFile, { force: true });
     } catch (error) {
       console.error(`cellar down: ${error.message}`);
       return false;

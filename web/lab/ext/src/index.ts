@@ -1,6 +1,6 @@
 // Cellar in JupyterLab: what each part needs and where it is put.
-import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ICommandPalette, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
+import { IConnectionLost, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
@@ -28,6 +28,23 @@ const kernels: JupyterFrontEndPlugin<IKernels> = {
       service.open();
     }
     return service;
+  }
+};
+
+/** A lost line is nothing to stop for: cells go on, and the page catches up by itself. */
+const connectionLost: JupyterFrontEndPlugin<IConnectionLost> = {
+  id: '@cellar/lab:connection-lost',
+  description: 'Says without a dialog that the server does not answer.',
+  provides: IConnectionLost,
+  activate: () => {
+    let told = '';
+    return async () => {
+      if (!told || !Notification.manager.has(told)) {
+        told = Notification.warning('The server does not answer. Cells that run go on; this page reconnects by itself.', {
+          autoClose: 10_000
+        });
+      }
+    };
   }
 };
 
@@ -214,4 +231,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [kernels, toolbar, checkpoints, publish, runs, saving, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, saving, wording, status, home, plugin];
