@@ -135,6 +135,7 @@ watch() {
 				shown=$lines
 			fi
 			if grep -q "^$1" "$results"; then return 0; fi
+			if grep -q '^probe: end' "$results"; then return 1; fi
 		fi
 		if ! kill -0 "$machine" 2>/dev/null; then
 			say "the machine ended by itself"

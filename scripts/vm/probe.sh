@@ -7,7 +7,7 @@ echo "probe: Debian $(cat /etc/debian_version), Linux $(uname -r), $(cut -d. -f1
 CELLAR_PHASE=$phase timeout 1200 /usr/local/lib/cellar/probe -test.timeout 20m || {
 	echo "probe: it failed; the hub's log ends:"
 	journalctl -u cellar -o cat -n 40 --no-pager
-	tail -n 20 /var/lib/cellar/containerd/containerd.log
+	grep -E 'level=(warning|error)' /var/lib/cellar/containerd/containerd.log | tail -n 10
 	dmesg | tail -n 10
 	phase=failed
 }

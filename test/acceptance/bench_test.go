@@ -167,9 +167,9 @@ func BenchmarkMove(b *testing.B) {
 // worker directly: the difference is what the hub adds.
 func BenchmarkNode(b *testing.B) {
 	h := startHub(b)
-	p, k := h.project("Node")
+	p, _ := h.project("Node")
 	putNotebook(b, h, p, "n.ipynb", map[string]string{"double": "y = x * 2"})
-	k = h.session(p, "n.ipynb")
+	k := h.session(p, "n.ipynb")
 	s := h.Open(p, k)
 	s.Exec("x = 1")
 	s.Exec("y = x * 2")

@@ -31,6 +31,7 @@ const (
 type look struct {
 	name string
 	do   func(*bench) string
+	must bool // nothing can be seen without it
 }
 
 // bench is what the steps hand on.
@@ -46,19 +47,19 @@ func TestVM(t *testing.T) {
 	switch phase := os.Getenv("CELLAR_PHASE"); phase {
 	case "before":
 		steps = []look{
-			{"control groups of version 2", version2},
-			{"the service starts", start},
-			{"doctor", doctor},
-			{"a kernel starts", kernel},
-			{"a kernel's use is measured", usage},
-			{"switch in place", inPlace},
-			{"move", move},
-			{"hibernate and resume", hibernate},
-			{"a published cell is called", node},
-			{"hibernated before the power cut", freeze},
+			{"control groups of version 2", version2, false},
+			{"the service starts", start, true},
+			{"doctor", doctor, false},
+			{"a kernel starts", kernel, true},
+			{"a kernel's use is measured", usage, false},
+			{"switch in place", inPlace, false},
+			{"move", move, false},
+			{"hibernate and resume", hibernate, false},
+			{"a published cell is called", node, false},
+			{"hibernated before the power cut", freeze, false},
 		}
 	case "after":
-		steps = []look{{"the service starts after the power cut", start}, {"variables outlive the power cut", outlived}}
+		steps = []look{{"the service starts after the power cut", start, true}, {"variables outlive the power cut", outlived, false}}
 	default:
 		t.Fatalf("CELLAR_PHASE is %q", phase)
 	}
@@ -76,8 +77,8 @@ func TestVM(t *testing.T) {
 			}()
 			seen = s.do(b)
 		})
-		if !ok {
-			return // the rest builds on it
+		if !ok && s.must {
+			return
 		}
 	}
 }
@@ -149,6 +150,7 @@ func kernel(b *bench) string {
 		"path": "tour.ipynb", "name": "tour.ipynb", "type": "notebook", "kernel": map[string]string{"name": "python3"},
 	}, &s)
 	b.project, b.kernel = p.ID, s.Kernel.ID
+	until(b, 4*time.Minute, "the kernel runs", func() bool { return b.view().State == "running" })
 	b.socket = b.open(b.kernel)
 	b.says("import os; x = 41; pid = os.getpid(); x + 1", "42")
 	return "x = 41; limits " + limits(b)
@@ -251,7 +253,8 @@ func configuration(b *bench, name string, move bool, then func()) string {
 		}
 		b.says(inside, fmt.Sprintf("(%d, %d, 41, True)", c.CPUs, c.Memory>>20))
 		now := limits(b)
-		for _, want := range []string{fmt.Sprintf("cpu.max=%d 100000", c.CPUs*100000), "memory.max=" + strconv.FormatInt(c.Memory, 10)} {
+		// The operating system counts memory in pages.
+		for _, want := range []string{fmt.Sprintf("cpu.max=%d 100000", c.CPUs*100000), "memory.max=" + strconv.FormatInt(c.Memory&^4095, 10)} {
 			if !strings.Contains(now, want) {
 				b.T.Errorf("%s is not in %s", want, now)
 			}
@@ -293,18 +296,18 @@ func hibernate(b *bench) string {
 
 // node publishes a cell and calls it with its key.
 func node(b *bench) string {
-	nb := map[string]any{"nbformat": 4, "nbformat_minor": 5, "metadata": map[string]any{}, "cells": []any{
-		map[string]any{"id": "twice", "cell_type": "code", "metadata": map[string]any{}, "source": "answer = number * x", "outputs": []any{}, "execution_count": nil},
-	}}
-	b.Want(201, "PUT", "/projects/"+b.project+"/api/contents/node.ipynb", map[string]any{"type": "notebook", "format": "json", "content": nb}, nil)
-	var s struct{ Kernel struct{ ID string } }
-	b.Want(201, "POST", "/projects/"+b.project+"/api/sessions", map[string]any{
-		"path": "node.ipynb", "name": "node.ipynb", "type": "notebook", "kernel": map[string]string{"name": "python3"},
-	}, &s)
-	socket := b.open(s.Kernel.ID)
-	socket.Exec("x = 41; number = 2")
-	socket.Wait(socket.Send("answer = number * x", "twice"))
-	source := map[string]string{"notebook": "node.ipynb", "cell": "twice"}
+	const path = "tour.ipynb"
+	contents := "/projects/" + b.project + "/api/contents/" + path
+	var model struct{ Content map[string]any }
+	b.Want(200, "GET", contents+"?content=1", nil, &model)
+	cells, _ := model.Content["cells"].([]any)
+	model.Content["cells"] = append(cells, map[string]any{
+		"id": "twice", "cell_type": "code", "metadata": map[string]any{}, "source": "answer = number * x", "outputs": []any{}, "execution_count": nil,
+	})
+	b.Want(200, "PUT", contents, map[string]any{"type": "notebook", "format": "json", "content": model.Content}, nil)
+	b.socket.Exec("number = 2")
+	b.socket.Wait(b.socket.Send("answer = number * x", "twice"))
+	source := map[string]string{"notebook": path, "cell": "twice"}
 	var d struct{ Inputs, Outputs json.RawMessage }
 	b.Want(200, "POST", "/api/v1/projects/"+b.project+"/nodes/describe", source, &d)
 	var n struct{ ID, URL, Key string }
@@ -322,7 +325,6 @@ func node(b *bench) string {
 		}
 		took = append(took, fmt.Sprintf("%.2f s", time.Since(begin).Seconds()))
 	}
-	socket.Close()
 	return fmt.Sprintf("published in %.1f s, calls: %s", published.Seconds(), strings.Join(took, ", "))
 }
 
