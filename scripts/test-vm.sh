@@ -106,7 +106,7 @@ get_disk() {
 	say "building the machine's disk"
 	as_root rm -f "$vm/disk.ext4"
 	as_root env work="$work" root="$root" cache="$CELLAR_CACHE" template="$template" bash scripts/vm/disk.sh
-	as_root mke2fs -q -F -t ext4 -L cellar -d "$root" "$work/disk.ext4" 8G
+	as_root mke2fs -q -F -t ext4 -L cellar -d "$root" "$work/disk.ext4" 8G >/dev/null
 	as_root chown "$(id -u):$(id -g)" "$work"/{disk.ext4,vmlinuz,initrd}
 	mv "$work"/{disk.ext4,vmlinuz,initrd} "$vm/"
 	as_root rm -rf "$root"
@@ -163,6 +163,7 @@ get_qemu
 get_system
 get_disk
 (emulator qemu-img create -q -f qcow2 -F raw -b "$vm/disk.ext4" "$work/overlay.qcow2")
+rm -f "$vm"/*.before.log "$vm"/*.after.log
 deadline=$((SECONDS + limit))
 bad=0
 

@@ -24,7 +24,7 @@ export function checkpointsPart(project) {
   };
   const look = part(byId("checkpoints"), {
     load: listOf(project.api("/checkpoints")), body: h("div", {}, list, more), show, count: byId("checkpoints-count"),
-    none: () => empty("No checkpoints", "A checkpoint holds a kernel’s variables, its notebook and files at one moment. One is kept whenever a kernel hibernates."),
+    none: () => empty("No checkpoints", "A checkpoint holds a kernel’s state and its notebook at one moment. One is kept whenever a kernel hibernates."),
   });
   return { look };
 }
@@ -50,7 +50,7 @@ function checkpointRow(project, checkpoint, look) {
       title: "Go back to this checkpoint?", action: "Go back",
       body: [
         h("p", {}, `${checkpoint.notebook || "The kernel"} gets back the variables it had on ${new Date(checkpoint.created_at).toLocaleString()}. The present state is kept first, as a checkpoint of its own.`),
-        h("label", { class: "check" }, h("input", { type: "checkbox", name: "files" }), h("span", {}, "Bring back the notebook and the files of that moment as well")),
+        h("label", { class: "check" }, h("input", { type: "checkbox", name: "files" }), h("span", {}, "Bring back the notebook’s text of that moment as well; other files stay")),
       ],
       run: async (form) => ({ files: form.elements.files.checked }),
     });

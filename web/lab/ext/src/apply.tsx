@@ -54,7 +54,7 @@ function Body({ checkpoint, onFiles }: BodyProps): JSX.Element {
     <>
       <p>
         The kernel goes back to what it was when this checkpoint was saved ({ago(checkpoint.created_at)}). Variables
-        made or changed since then are lost; save a checkpoint first to keep them.
+        made or changed since then give way to it.
       </p>
       {!changes && !unknown && <p className="cellar-Quiet">Comparing…</p>}
       {changes && <Variables rows={changes.variables ?? []} />}
@@ -69,8 +69,8 @@ function Body({ checkpoint, onFiles }: BodyProps): JSX.Element {
           }}
         />
         <span>
-          Files and notebook too
-          <small>Otherwise the files stay as they are now.</small>
+          The notebook’s text too
+          <small>Otherwise what you wrote since then stays. Other files are never touched.</small>
         </span>
       </label>
       {files && changes && <Files rows={changes.files ?? []} />}
