@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cellar/kernel"
+	"cellar/machine"
 	"cellar/server/hub"
 )
 
@@ -103,7 +104,8 @@ func (w *world) removeAll(ctx context.Context) error {
 	err = errors.Join(err, w.daemon.Stop(), w.network.Down(ctx))
 	w.proc.Down()
 	w.runtime.RemoveGroups()
-	os.RemoveAll(filepath.Join("/dev/shm", shortName(w.Data)))
+	os.RemoveAll(filepath.Join("/dev/shm", w.name))
+	err = errors.Join(err, machine.Unreach(w.alias()))
 	if err != nil {
 		return err
 	}

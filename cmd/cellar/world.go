@@ -46,6 +46,8 @@ type world struct {
 	proc       machine.ProcViews
 	procErr    error
 	parts      string
+	name       string // shortName of the data folder
+	home       string // the data folder by its own name; Data may be another way to it
 	trees      *server.Trees
 }
 
@@ -99,7 +101,7 @@ func (d dataFlags) open(ctx context.Context, log *slog.Logger) (*world, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("containers and checkpoints need root: start it with sudo")
 	}
-	w := &world{dataFlags: d, log: log}
+	w := &world{dataFlags: d, log: log, name: shortName(d.Data), home: d.Data}
 	if err := os.MkdirAll(d.Data, 0o711); err != nil {
 		return nil, err
 	}
@@ -110,12 +112,21 @@ func (d dataFlags) open(ctx context.Context, log *slog.Logger) (*world, error) {
 	if err := w.takeLock(); err != nil {
 		return nil, err
 	}
+	var err error
+	if w.Data, err = machine.Reach(w.home, w.alias()); err != nil {
+		w.close()
+		return nil, err
+	}
 	if err := w.build(ctx); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
+
+// alias is where the data folder is bound when a folder above it is private. It
+// lies beside the state folder, which is removed with all that is in it.
+func (w *world) alias() string { return containerd.StateDir(w.home) + ".data" }
 
 func (w *world) takeLock() error {
 	f, err := os.OpenFile(filepath.Join(w.Data, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -141,18 +152,18 @@ func (w *world) build(ctx context.Context) (err error) {
 	if err := w.layOutParts(); err != nil {
 		return err
 	}
-	w.daemon = containerd.Daemon{Tools: w.Tools, Root: filepath.Join(w.Data, "containerd"), State: containerd.StateDir(w.Data), Log: w.log}
+	w.daemon = containerd.Daemon{Tools: w.Tools, Root: filepath.Join(w.home, "containerd"), State: containerd.StateDir(w.home), Log: w.log}
 	if w.client, err = w.daemon.Ensure(ctx); err != nil {
 		return err
 	}
 	w.runtime, err = containerd.New(w.client, containerd.Options{
 		Dir: filepath.Join(w.Data, "runtime"), Tools: w.Tools, Keeper: filepath.Join(w.Data, "parts", w.parts, "cellar-keep"),
-		Cgroup: shortName(w.Data), Log: w.log,
+		Cgroup: w.name, Log: w.log,
 	})
 	if err != nil {
 		return err
 	}
-	w.network = machine.Network{Name: shortName(w.Data), Prefix: prefix(w.Data)}
+	w.network = machine.Network{Name: w.name, Prefix: prefix(w.home)}
 	if w.networkErr = w.network.Up(ctx); w.networkErr != nil {
 		w.log.Warn("kernels have no network", "error", w.networkErr)
 	}
@@ -301,7 +312,7 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Data, config.Parts, config.ShortName = w.Data, w.parts, shortName(w.Data)
+	config.Data, config.Parts, config.ShortName = w.Data, w.parts, w.name
 	if config.Configurations == nil {
 		config.Configurations = hub.DefaultConfigurations(machine.TotalMemory())
 	}

@@ -219,7 +219,8 @@ func (b *bench) path(deed string) string {
 }
 
 func usage(b *bench) string {
-	before := b.view()
+	var before view
+	until(b, time.Minute, "its memory is known", func() bool { before = b.view(); return before.Memory > 0 })
 	b.socket.Exec("ballast = bytearray(os.urandom(1)) * (128 << 20)\nfor n in range(3000000): pass")
 	var v view
 	until(b, time.Minute, "128 MiB and some work are seen", func() bool {
@@ -302,11 +303,11 @@ func node(b *bench) string {
 	b.Want(200, "GET", contents+"?content=1", nil, &model)
 	cells, _ := model.Content["cells"].([]any)
 	model.Content["cells"] = append(cells, map[string]any{
-		"id": "twice", "cell_type": "code", "metadata": map[string]any{}, "source": "answer = number * x", "outputs": []any{}, "execution_count": nil,
+		"id": "twice", "cell_type": "code", "metadata": map[string]any{}, "source": "answer = times(number)", "outputs": []any{}, "execution_count": nil,
 	})
 	b.Want(200, "PUT", contents, map[string]any{"type": "notebook", "format": "json", "content": model.Content}, nil)
-	b.socket.Exec("number = 2")
-	b.socket.Wait(b.socket.Send("answer = number * x", "twice"))
+	b.socket.Exec("times = lambda n: n * 41; number = 2")
+	b.socket.Wait(b.socket.Send("answer = times(number)", "twice"))
 	source := map[string]string{"notebook": path, "cell": "twice"}
 	var d struct{ Inputs, Outputs json.RawMessage }
 	b.Want(200, "POST", "/api/v1/projects/"+b.project+"/nodes/describe", source, &d)
