@@ -225,6 +225,17 @@ class FollowedRun {
     _kernels.runChanged.connect(this._onRun, this);
     _panel.disposed.connect(this._stop, this);
     NotebookActions.executionScheduled.connect(this._onScheduled, this);
+    // Its end may have come between the hub's answer and our listening.
+    window.setTimeout(() => void this._check(), GRACE);
+  }
+
+  private async _check(): Promise<void> {
+    const runs = await hub.runs(this._panel.context.path).catch(() => null);
+    const run = runs?.find(r => r.msg_id === this._run.msg_id);
+    if (runs && (!run || !UNDER_WAY.has(run.state))) {
+      this._count ??= run?.execution_count ?? null;
+      await this._end();
+    }
   }
 
   replay(messages: KernelMessage.IIOPubMessage[]): void {
