@@ -136,7 +136,7 @@ class Cell {
 
   /** Runs the cell and stays on it. */
   async run() {
-    this.before = await this.prompt.innerText();
+    this.before = await this.prompt.textContent();
     if (!(await this.node.evaluate(node => node.contains(document.activeElement)))) {
       await this.focus();
     }
@@ -148,7 +148,7 @@ class Cell {
     return until(
       'the cell ends',
       async () => {
-        const text = (await this.prompt.innerText()).trim();
+        const text = (await this.prompt.textContent()).trim(); // innerText is empty out of sight
         const count = /^\[(\d+)\]:$/.exec(text)?.[1];
         return text !== this.before?.trim() && Number(count);
       },
