@@ -117,6 +117,14 @@ type Runtime interface {
 	Create(ctx context.Context, c Container) error
 	Restore(ctx context.Context, c Container, dir string) error
 	Freeze(ctx context.Context, name string, f Freeze) error
+	// Drained waits until a restored container needs its dump no more: large
+	// memory comes after its processes have begun. An error means that it will
+	// not come, and that the container has to be given up for its dump. Freeze
+	// waits by itself.
+	Drained(ctx context.Context, name string) error
+	// Draining names the containers whose memory is still coming, and the folders
+	// it comes from.
+	Draining() (map[string]string, error)
 	Update(ctx context.Context, name string, l Limits) error
 	// Dial connects to a TCP port on the container's own loopback.
 	Dial(ctx context.Context, name string, port int) (net.Conn, error)

@@ -4,6 +4,7 @@
 //
 //	cellar-keep run --journal DIR --runtime DIR [--dir DIR] [--quota BYTES] -- KERNEL ARGV...
 //	cellar-keep terminals [--dir DIR] -- SHELL ARGV...
+//	cellar-keep pager --folder DIR --work DIR --dump DIR    brings a thawed container's memory in
 //	cellar-keep net        the OCI createRuntime hook: brings the container's network up
 package main
 
@@ -33,7 +34,7 @@ func main() {
 
 func run(log *slog.Logger, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("a command is needed: run, terminals or net")
+		return fmt.Errorf("a command is needed: run, terminals, pager or net")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -42,6 +43,10 @@ func run(log *slog.Logger, args []string) error {
 		return runKernel(ctx, log, args[1:])
 	case "terminals":
 		return runTerminals(ctx, args[1:])
+	case "pager":
+		return holdMemory(args[1:])
+	case "pager-worker":
+		return bringMemory(log, args[1:])
 	case "net":
 		return setUpNetwork(os.Stdin)
 	}

@@ -163,6 +163,9 @@ func (w *world) build(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := containerd.AllowLazyThaw(); err != nil {
+		w.log.Warn("thawed kernels wait for all their memory", "error", err)
+	}
 	w.network = machine.Network{Name: w.name, Prefix: prefix(w.home)}
 	if w.networkErr = w.network.Up(ctx); w.networkErr != nil {
 		w.log.Warn("kernels have no network", "error", w.networkErr)

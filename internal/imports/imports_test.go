@@ -24,7 +24,7 @@ const module = "cellar/"
 // kernel/wire -> kernel. Adapters (store, containerd) are known to cmd alone.
 var allowed = map[string]string{
 	"cmd/cellar":               "images/tour internal/fault kernel kernel/containerd kernel/support machine server server/api server/hub server/store web",
-	"cmd/cellar-keep":          "kernel/keep kernel/terminal",
+	"cmd/cellar-keep":          "checkpoint/pager kernel/keep kernel/terminal",
 	"server":                   "internal/fault kernel node server/api server/hub server/jupyter/contents server/jupyter/kernels server/jupyter/lab server/jupyter/terminals web/console",
 	"server/api":               "internal/fault kernel server/hub",
 	"server/jupyter/contents":  "internal/fault",
@@ -37,8 +37,9 @@ var allowed = map[string]string{
 	"node":                     "internal/fault",
 	"proxy":                    "kernel/wire",
 	"checkpoint/criu":          "",
+	"checkpoint/pager":         "",
 	"kernel":                   "",
-	"kernel/containerd":        "kernel",
+	"kernel/containerd":        "checkpoint/pager kernel",
 	"kernel/keep":              "kernel/wire",
 	"kernel/support":           "",
 	"kernel/terminal":          "kernel/wire",

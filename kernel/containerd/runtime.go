@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 
+	"cellar/checkpoint/pager"
 	"cellar/kernel"
 )
 
@@ -32,6 +33,7 @@ type Options struct {
 	Tools  string // folder with runc; empty: the daemon's own
 	Keeper string // the cellar-keep binary on the machine, for hooks
 	Cgroup string // parent of all control groups
+	Eager  bool   // thaw all memory before a process begins
 	Log    *slog.Logger
 }
 
@@ -49,7 +51,7 @@ func New(c *client.Client, o Options) (*Runtime, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	return r, os.WriteFile(r.criuConfig(), []byte(criuOptions), 0o644)
+	return r, os.WriteFile(r.criuConfig(""), []byte(criuOptions), 0o644)
 }
 
 // Client is the connection, for what is not a container (images).
@@ -116,6 +118,7 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 			err = errors.Join(err, r.Remove(undo, c.Name))
 		}
 	}()
+	late := dump != "" && r.late(dump)
 	ids := idMap(c.UIDBase)
 	container, err := r.c.NewContainer(ctx, c.Name,
 		client.WithContainerLabels(c.Labels),
@@ -123,7 +126,7 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 		client.WithSnapshotter(snapshotter),
 		client.WithNewSnapshot(c.Name, image, client.WithUserNSRemapperLabels(ids, ids)),
 		client.WithRuntime("io.containerd.runc.v2", r.runcOptions(c)),
-		client.WithNewSpec(r.spec(c, imageEnv(config.Config.Env))...),
+		client.WithNewSpec(r.spec(c, imageEnv(config.Config.Env), late)...),
 	)
 	if err != nil {
 		return fmt.Errorf("container %s: %w", c.Name, err)
@@ -136,6 +139,11 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 		}
 		defer os.RemoveAll(work)
 		opts = append(opts, client.WithRestoreImagePath(dump), client.WithRestoreWorkPath(work))
+		if late {
+			if err := r.startPager(ctx, c.Name, dump, work); err != nil {
+				return err
+			}
+		}
 		defer func() {
 			if err != nil {
 				err = fmt.Errorf("%w%s", err, criuError(filepath.Join(work, "restore.log")))
@@ -150,11 +158,39 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 	if err != nil {
 		return fmt.Errorf("task %s: %w", c.Name, err)
 	}
-	if err := task.Start(ctx); err != nil {
+	if err := r.start(ctx, task, c.Name, late); err != nil {
 		return fmt.Errorf("start of %s: %w", c.Name, err)
 	}
 	return nil
 }
+
+// start starts a task. One whose memory comes late would wait for ever if its
+// pager died, so the start is given up then.
+func (r *Runtime) start(ctx context.Context, task client.Task, name string, late bool) error {
+	if !late {
+		return task.Start(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if err := r.pagerFailed(ctx, name); err != nil {
+			cancel(err)
+		}
+	}()
+	err := task.Start(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = errors.Join(err, cause)
+	}
+	return err
+}
+
+const (
+	// freezeLimit is the longest that a dump may take: 100 GiB on a slow disk.
+	freezeLimit = 15 * time.Minute
+	// removeLimit is how long a container may resist being killed before what
+	// holds it is killed too.
+	removeLimit = 10 * time.Second
+)
 
 // Freeze implements kernel.Runtime by the raw tasks service: the client's own
 // Checkpoint tars the dump files into the content store, which takes seconds.
@@ -168,6 +204,9 @@ func (r *Runtime) Freeze(ctx context.Context, name string, f kernel.Freeze) (err
 		return err
 	}
 	defer os.RemoveAll(work)
+	if err := r.readyForDump(ctx, name); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
 		return err
 	}
@@ -193,13 +232,15 @@ func (r *Runtime) Freeze(ctx context.Context, name string, f kernel.Freeze) (err
 	if err != nil {
 		return err
 	}
+	stuck := time.AfterFunc(freezeLimit, func() { r.breakOff(name) })
+	defer stuck.Stop()
 	if _, err := r.c.TaskService().Checkpoint(ctx, &tasks.CheckpointTaskRequest{ContainerID: name, Options: opts}); err != nil {
 		return fmt.Errorf("dump of %s: %w%s", name, err, criuError(filepath.Join(work, "dump.log")))
 	}
 	if err := readable(f.Dir); err != nil {
 		return err
 	}
-	if f.Leave {
+	if stuck.Stop(); f.Leave {
 		return nil
 	}
 	return r.Remove(ctx, name)
@@ -242,7 +283,13 @@ func (r *Runtime) task(ctx context.Context, name string) (client.Task, error) {
 
 // Remove implements kernel.Runtime.
 func (r *Runtime) Remove(ctx context.Context, name string) error {
-	ctx = scoped(ctx)
+	if err := r.remove(scoped(ctx), name); err != nil {
+		return err
+	}
+	return pager.End(r.pagerDir(name)) // not before: its processes must not read zeros
+}
+
+func (r *Runtime) remove(ctx context.Context, name string) error {
 	if err := r.await(ctx); err != nil {
 		return err
 	}
@@ -255,6 +302,8 @@ func (r *Runtime) Remove(ctx context.Context, name string) error {
 	}
 	if task, err := c.Task(ctx, nil); err == nil {
 		// Not Wait: it never ends for a task whose restore failed.
+		stuck := time.AfterFunc(removeLimit, func() { r.breakOff(name) })
+		defer stuck.Stop()
 		if _, err := task.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
 			task.Kill(ctx, syscall.SIGKILL)
 			if _, err := task.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {

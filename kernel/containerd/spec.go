@@ -23,7 +23,11 @@ func idMap(base uint32) []specs.LinuxIDMapping {
 // spec is the hardened container: its own user namespace and an unprivileged
 // user in it, no capabilities, no new privileges, the default seccomp profile
 // (which has no userfaultfd), a read-only root, tmpfs for what is scratch.
-func (r *Runtime) spec(c kernel.Container, env []string) []oci.SpecOpts {
+func (r *Runtime) spec(c kernel.Container, env []string, late bool) []oci.SpecOpts {
+	criu := r.criuConfig("")
+	if late {
+		criu = r.criuConfig(c.Name)
+	}
 	return []oci.SpecOpts{
 		oci.WithDefaultSpec(),
 		oci.WithDefaultUnixDevices,
@@ -36,7 +40,7 @@ func (r *Runtime) spec(c kernel.Container, env []string) []oci.SpecOpts {
 		oci.WithCapabilities(nil),
 		oci.WithHostname("cellar"),
 		oci.WithCgroup("/" + r.o.Cgroup + "/" + c.Name),
-		oci.WithAnnotations(map[string]string{"org.criu.config": r.criuConfig()}),
+		oci.WithAnnotations(map[string]string{"org.criu.config": criu}),
 		func(_ context.Context, _ oci.Client, _ *containers.Container, s *specs.Spec) error {
 			s.Process.User = specs.User{UID: c.UID, GID: c.UID}
 			s.Process.Rlimits = nil
@@ -115,7 +119,15 @@ ghost-limit 536870912
 network-lock skip
 `
 
-func (r *Runtime) criuConfig() string { return filepath.Join(r.o.Dir, "criu.conf") }
+// criuConfig is the file that CRIU reads its options from whenever it dumps or
+// restores a container: one for all, or, for a container whose memory came late,
+// its own, as what is right for its restore is wrong for its next dump.
+func (r *Runtime) criuConfig(late string) string {
+	if late != "" {
+		return filepath.Join(r.pagerDir(late), "criu.conf")
+	}
+	return filepath.Join(r.o.Dir, "criu.conf")
+}
 
 // imageEnv is the environment of an image's configuration, PATH always set.
 func imageEnv(env []string) []string {

@@ -55,6 +55,9 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 	if rec.State != kernel.Running {
 		return Checkpoint{}, fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; a checkpoint can be taken while it runs.", rec.State)
 	}
+	if err := h.settled(ctx, rec.Container); err != nil {
+		return Checkpoint{}, err
+	}
 	u, _ := h.Runtime.Usage(ctx, rec.Container)
 	if err := room(h.Data, u.Memory); err != nil {
 		return Checkpoint{}, err
@@ -172,6 +175,17 @@ func (h *Hub) DeleteCheckpoint(ctx context.Context, project, id string) error {
 			return fault.Newf(fault.Conflict, "checkpoint_in_use", "The node %q serves from this checkpoint.", n.Name)
 		}
 	}
+	draining, err := h.Runtime.Draining()
+	if err != nil {
+		return err
+	}
+	for container, dump := range draining {
+		if dump == h.dumpDir(c.ID) { // should it fail, this is what the kernel goes back to
+			if err := h.settled(ctx, container); err != nil {
+				return err
+			}
+		}
+	}
 	if err := h.Store.DeleteCheckpoint(ctx, c.ID); err != nil {
 		return err
 	}
@@ -216,6 +230,7 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump string) error {
 		defer cancel()
 		return errors.Join(err, h.Runtime.Remove(undo, c.Name))
 	}
+	h.wg.Go(func() { h.drain(l, c.Name, dump) })
 	return nil
 }
 

@@ -37,6 +37,9 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	if rec.State != kernel.Running {
 		return c, fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; only a running one can hibernate.", rec.State)
 	}
+	if err := h.settled(ctx, rec.Container); err != nil {
+		return c, err
+	}
 	u, _ := h.Runtime.Usage(ctx, rec.Container)
 	if err := room(h.Data, u.Memory); err != nil {
 		return c, err
@@ -100,7 +103,11 @@ func (h *Hub) thawBack(ctx context.Context, l *Live, id string, cause error) err
 		h.Log.Error("undone freeze not recorded", "kernel", l.rec.ID, "error", err)
 	}
 	h.Store.DeleteCheckpoint(ctx, id) // it may not have come so far
-	return errors.Join(cannotFreeze(cause), os.RemoveAll(h.vaultDir(id)))
+	// Without a manifest it is no checkpoint: it goes once its memory is back.
+	if err := os.Remove(filepath.Join(h.vaultDir(id), manifestName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		cause = errors.Join(cause, err)
+	}
+	return cannotFreeze(cause)
 }
 
 // freezeInto dumps the kernel's container into the folder of a checkpoint and
@@ -110,7 +117,13 @@ func (h *Hub) freezeInto(ctx context.Context, l *Live, id string) error {
 	if err := os.MkdirAll(filepath.Dir(dump), 0o711); err != nil {
 		return err
 	}
-	return h.Runtime.Freeze(ctx, l.Record().Container, kernel.Freeze{Dir: dump})
+	if err := h.Runtime.Freeze(ctx, l.Record().Container, kernel.Freeze{Dir: dump}); err != nil {
+		return err
+	}
+	if err := h.markJournal(l, id); err != nil {
+		h.Log.Warn("journal not marked", "kernel", l.ID(), "error", err)
+	}
+	return nil
 }
 
 // backToRunning undoes a freeze that failed.
@@ -131,7 +144,7 @@ func (h *Hub) backToRunning(ctx context.Context, l *Live, id string, cause error
 		if err = h.Runtime.Remove(ctx, rec.Container); err == nil {
 			if err = h.thaw(ctx, l, h.dumpDir(id)); err == nil {
 				err = l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
-				return errors.Join(cannotFreeze(cause), err, os.RemoveAll(filepath.Dir(h.dumpDir(id))))
+				return errors.Join(cannotFreeze(cause), err)
 			}
 		}
 	}

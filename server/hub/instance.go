@@ -165,6 +165,13 @@ func (h *Hub) startInstance(ctx context.Context, n Node) (_ *instance, err error
 	if err := h.Runtime.Restore(ctx, k, dump); err != nil {
 		return nil, err
 	}
+	h.wg.Go(func() {
+		if err := h.Runtime.Drained(h.ctx, i.name); err != nil && h.ctx.Err() == nil {
+			// It would wait for ever: ended, it is replaced.
+			h.Log.Error("the memory of a node's instance does not come", "node", n.ID, "instance", i.name, "error", err)
+			h.Runtime.Remove(h.ctx, i.name)
+		}
+	})
 	if i.door, err = h.Runtime.Door(ctx, i.name); err != nil {
 		return nil, err
 	}

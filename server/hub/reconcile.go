@@ -25,8 +25,12 @@ func (h *Hub) reconcile(ctx context.Context) error {
 	for _, s := range list {
 		running[s.Name] = s
 	}
-	h.sweepMoves(records)
-	if err := h.sweepVault(ctx, records); err != nil { // before any kernel is taken up: that makes new checkpoints
+	draining, err := h.Runtime.Draining()
+	if err != nil {
+		return err
+	}
+	h.sweepMoves(records, draining)
+	if err := h.sweepVault(ctx, records, draining); err != nil { // before any kernel is taken up: that makes new checkpoints
 		return err
 	}
 	wanted := map[string]bool{}
@@ -44,7 +48,10 @@ func (h *Hub) reconcile(ctx context.Context) error {
 		}
 		h.wg.Go(func() {
 			defer release()
-			h.takeUp(l, name)
+			h.takeUp(l, name, draining[name])
+			if dump, ok := draining[name]; ok && l.Record().Container == name {
+				h.wg.Go(func() { h.drain(l, name, dump) })
+			}
 		})
 	}
 	// What no record wants: incarnations of before, instances of nodes.
@@ -75,12 +82,23 @@ func (h *Hub) incarnation(rec Kernel, running map[string]kernel.Status) string {
 	return best
 }
 
-// takeUp brings one kernel's record in line with what was found; the deed is held.
-func (h *Hub) takeUp(l *Live, name string) {
+// takeUp brings one kernel's record in line with what was found: a container,
+// and perhaps the dump its memory still comes from. The deed is held.
+func (h *Hub) takeUp(l *Live, name, dump string) {
 	ctx := h.ctx
 	rec := l.Record()
-	if name != "" && h.adopt(ctx, l, name) {
+	if name != "" && !h.stuck(name) && h.adopt(ctx, l, name) {
 		return
+	}
+	if dump != "" {
+		l.mu.Lock()
+		l.rec.Container = name
+		l.mu.Unlock()
+		err := h.fallBack(ctx, l, filepath.Base(filepath.Dir(dump)))
+		if err == nil {
+			return
+		}
+		h.Log.Error("kernel not brought back", "kernel", rec.ID, "dump", dump, "error", err)
 	}
 	switch {
 	case rec.State == kernel.Dead && rec.Container == "":
@@ -90,6 +108,14 @@ func (h *Hub) takeUp(l *Live, name string) {
 	default:
 		l.force(ctx, kernel.Dead, h.lastCheckpointNote(ctx, l))
 	}
+}
+
+// stuck reports whether the memory of a container will never come whole.
+func (h *Hub) stuck(name string) bool {
+	now, cancel := context.WithTimeout(h.ctx, time.Millisecond)
+	defer cancel()
+	err := h.Runtime.Drained(now, name)
+	return err != nil && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // adopt connects to a container that runs. One that was being dumped may end
@@ -170,14 +196,7 @@ func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
 		id := rec.Checkpoint
 		p, err := h.Store.Project(ctx, rec.Project)
 		if err == nil {
-			if err = os.MkdirAll(h.vaultDir(c.ID), 0o711); err == nil {
-				if err = os.Rename(h.dumpDir(id), h.dumpDir(c.ID)); err != nil {
-					err = copyTree(h.dumpDir(id), h.dumpDir(c.ID), -1, 1<<50)
-				}
-			}
-		}
-		if err == nil {
-			err = readableTree(h.dumpDir(c.ID))
+			err = h.adoptDump(c.ID, id)
 		}
 		if err == nil {
 			c, err = h.closeCheckpoint(ctx, p, l, c, nil)
@@ -232,8 +251,9 @@ func (h *Hub) lastCheckpointNote(ctx context.Context, l *Live) string {
 	return "The kernel did not survive the restart of the machine, and there is no checkpoint of it. Restart it to go on."
 }
 
-// sweepMoves removes dumps of moves that no record names.
-func (h *Hub) sweepMoves(records []Kernel) {
+// sweepMoves removes dumps of moves that no record names and no memory comes
+// from.
+func (h *Hub) sweepMoves(records []Kernel, draining map[string]string) {
 	entries, err := os.ReadDir(h.moveRoot())
 	if err != nil {
 		return
@@ -243,6 +263,9 @@ func (h *Hub) sweepMoves(records []Kernel) {
 		for _, r := range records {
 			used = used || r.Checkpoint == e.Name()
 		}
+		for _, dump := range draining {
+			used = used || dump == h.dumpDir(e.Name())
+		}
 		if !used {
 			os.RemoveAll(filepath.Join(h.moveRoot(), e.Name()))
 		}
@@ -250,8 +273,8 @@ func (h *Hub) sweepMoves(records []Kernel) {
 }
 
 // sweepVault removes folders of checkpoints that nobody was told of: without a
-// row, and not the one a kernel is in.
-func (h *Hub) sweepVault(ctx context.Context, records []Kernel) error {
+// row, not the one a kernel is in, and not one a kernel's memory comes from.
+func (h *Hub) sweepVault(ctx context.Context, records []Kernel, draining map[string]string) error {
 	entries, err := os.ReadDir(filepath.Join(h.Data, "vault"))
 	if err != nil {
 		return err
@@ -266,6 +289,9 @@ func (h *Hub) sweepVault(ctx context.Context, records []Kernel) error {
 	}
 	for _, r := range records {
 		known[r.Checkpoint] = true
+	}
+	for _, dump := range draining {
+		known[filepath.Base(filepath.Dir(dump))] = true
 	}
 	for _, e := range entries {
 		if !known[e.Name()] {

@@ -42,6 +42,9 @@ func (h *Hub) Switch(ctx context.Context, l *Live, name string, move bool, o *Op
 // resize changes the limits of the running container.
 func (h *Hub) resize(ctx context.Context, l *Live, conf Configuration, o *Operation) error {
 	rec := l.Record()
+	if err := h.settled(ctx, rec.Container); err != nil {
+		return err
+	}
 	u, err := h.Runtime.Usage(ctx, rec.Container)
 	if err == nil && conf.Memory > 0 && u.Memory >= conf.Memory {
 		return fault.Newf(fault.Conflict, "does_not_fit", "The kernel uses %d MiB, and %s has %d MiB. Free some memory first.", u.Memory>>20, conf.Name, conf.Memory>>20)
@@ -71,6 +74,9 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	rec := l.Record()
 	if rec.State != kernel.Running {
 		return fault.New(fault.Conflict, "wrong_state", "The kernel has only just been started; move it when it has answered.")
+	}
+	if err := h.settled(ctx, rec.Container); err != nil {
+		return err
 	}
 	u, _ := h.Runtime.Usage(ctx, rec.Container)
 	if conf.Memory > 0 && u.Memory >= conf.Memory {
@@ -125,7 +131,6 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	if e := l.change(ctx, func(k *Kernel) { k.Checkpoint, k.Detail = "", "" }); e != nil {
 		h.Log.Error("move not recorded", "kernel", rec.ID, "error", e)
 	}
-	h.wg.Go(func() { os.RemoveAll(filepath.Dir(h.dumpDir(id))) })
 	return err
 }
 
@@ -143,15 +148,7 @@ func (h *Hub) strand(ctx context.Context, l *Live, id string, cause error) error
 	c := h.newCheckpoint(l, KindSwitch, "")
 	p, err := h.Store.Project(ctx, c.Project)
 	if err == nil {
-		if id != c.ID {
-			if err = os.MkdirAll(h.vaultDir(c.ID), 0o711); err == nil {
-				err = copyTree(h.dumpDir(id), h.dumpDir(c.ID), -1, 1<<50)
-			}
-		}
-		if err == nil {
-			err = readableTree(h.dumpDir(c.ID))
-		}
-		if err == nil {
+		if err = h.adoptDump(c.ID, id); err == nil {
 			c, err = h.closeCheckpoint(ctx, p, l, c, nil)
 		}
 	}

@@ -1,0 +1,312 @@
+// Package pager brings a thawed process's memory in while the process already
+// runs. CRIU, told to restore lazily, leaves the large private memory of every
+// process empty and hands out a userfaultfd for it; whoever holds that answers
+// the process's first touch of a page and meanwhile fills the rest.
+//
+// Two processes do it. The worker (Serve) does the work. The guardian (Hold)
+// holds the same descriptors and does nothing: as long as somebody holds them a
+// page that has not come blocks whoever touches it, and a worker that dies
+// leaves a process that waits, never one that reads zeros for its variables.
+//
+// Protocol and images: CRIU 4.2, criu/uffd.c and images/pagemap.proto.
+package pager
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// faultBlock is filled around a page that somebody waits for: neighbours are
+	// wanted next, and a fault costs as much as copying them.
+	faultBlock = 64 << 10
+	// drainBlock is filled at once when nobody waits: long enough to be fast,
+	// short enough (a fifth of a millisecond) for one who comes meanwhile.
+	drainBlock = 1 << 20
+	// finished is what CRIU sends when the processes run.
+	finished = 0x52535446
+)
+
+// process is one address space that is being filled.
+type process struct {
+	uffd  uffd
+	space *space
+	pages []byte // its pages file, mapped
+}
+
+// worker fills processes until nothing is missing.
+type worker struct {
+	conn    int // CRIU's; -1 once it has closed
+	holder  int // the guardian's, told of every descriptor; -1 for none
+	dir     string
+	all     []*process
+	running bool // CRIU is through: fill what nobody asks for
+	files   map[string][]byte
+}
+
+// Serve answers for the dump in dir on CRIU's connection conn, until the memory
+// of all its processes has come or they have ended. holder is a unix socket to
+// which every descriptor is sent, too; -1 for none. It returns the number of
+// bytes it filled.
+func Serve(conn, holder int, dir string) (filled uint64, err error) {
+	w := &worker{conn: conn, holder: holder, dir: dir, files: map[string][]byte{}}
+	defer w.close()
+	for {
+		if err := w.wait(); err != nil {
+			return filled, err
+		}
+		if !w.running {
+			if w.conn < 0 {
+				return filled, errors.New("CRIU has ended before the processes ran")
+			}
+			continue
+		}
+		p := w.next()
+		if p == nil {
+			return filled, nil
+		}
+		first := p.space.pieces[0]
+		n, err := w.fill(p, first.cut(first.start, first.start+drainBlock))
+		filled += n
+		if err != nil {
+			return filled, err
+		}
+	}
+}
+
+func (w *worker) close() {
+	for _, p := range w.all {
+		unix.Close(int(p.uffd))
+	}
+	for _, m := range w.files {
+		unix.Munmap(m)
+	}
+	if w.conn >= 0 {
+		unix.Close(w.conn)
+	}
+}
+
+// next is a process that lacks memory; those that lack none are kept until all
+// are through, because zero pages are still asked of us.
+func (w *worker) next() *process {
+	for _, p := range w.all {
+		if !p.space.empty() {
+			return p
+		}
+	}
+	return nil
+}
+
+// wait serves what waits; it blocks while nothing can be filled unasked.
+func (w *worker) wait() error {
+	fds := make([]unix.PollFd, 0, len(w.all)+1)
+	for _, p := range w.all {
+		fds = append(fds, unix.PollFd{Fd: int32(p.uffd), Events: unix.POLLIN})
+	}
+	if w.conn >= 0 {
+		fds = append(fds, unix.PollFd{Fd: int32(w.conn), Events: unix.POLLIN})
+	}
+	timeout := -1
+	if w.running {
+		timeout = 0
+	}
+	if _, err := unix.Poll(fds, timeout); err != nil && err != unix.EINTR {
+		return fmt.Errorf("poll: %w", err)
+	}
+	for i, p := range w.all[:len(w.all):len(w.all)] {
+		if i < len(fds) && fds[i].Revents != 0 {
+			if err := w.serve(p); err != nil {
+				return err
+			}
+		}
+	}
+	if last := len(fds) - 1; w.conn >= 0 && fds[last].Fd == int32(w.conn) && fds[last].Revents != 0 {
+		return w.hear()
+	}
+	return nil
+}
+
+// hear takes CRIU's next word: a process (its pid, then its uffd; a negative
+// pid is a zombie and has none), that all run, or the end.
+func (w *worker) hear() error {
+	word, err := readWord(w.conn)
+	if err != nil {
+		return fmt.Errorf("from CRIU: %w", err)
+	}
+	switch {
+	case word == nil:
+		unix.Close(w.conn)
+		w.conn = -1
+		return nil
+	case *word == finished:
+		w.running = true
+		return nil
+	case int32(*word) < 0:
+		return nil
+	}
+	fd, err := receiveFD(w.conn)
+	if err != nil {
+		return fmt.Errorf("from CRIU: %w", err)
+	}
+	s, name, err := pagemap(w.dir, int(*word))
+	if err != nil {
+		unix.Close(fd)
+		return err
+	}
+	pages, err := w.open(name)
+	if err == nil && !s.empty() {
+		if last := s.pieces[len(s.pieces)-1]; last.off+last.end-last.start > uint64(len(pages)) {
+			err = fmt.Errorf("%s is cut off", name)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return err
+	}
+	return w.add(&process{uffd: uffd(fd), space: s, pages: pages})
+}
+
+func (w *worker) add(p *process) error {
+	w.all = append(w.all, p)
+	if w.holder < 0 {
+		return nil
+	}
+	return sendFD(w.holder, int(p.uffd))
+}
+
+// open maps a pages file; processes that were forked share one.
+func (w *worker) open(name string) ([]byte, error) {
+	if m, ok := w.files[name]; ok {
+		return m, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() == 0 {
+		return nil, nil
+	}
+	m, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	w.files[name] = m
+	return m, nil
+}
+
+// serve takes all events of a process and does what each asks for.
+func (w *worker) serve(p *process) error {
+	events, err := p.uffd.read()
+	if err != nil {
+		return fmt.Errorf("userfaultfd: %w", err)
+	}
+	// Changes of the address space first: a fault behind them is about what is
+	// there now.
+	for _, e := range events {
+		if err := w.changed(p, e); err != nil {
+			return err
+		}
+	}
+	for _, e := range events {
+		if e.kind != eventFault {
+			continue
+		}
+		addr := e.b &^ (pageSize - 1)
+		if piece, ok := p.space.around(addr, faultBlock); ok {
+			if _, err := w.fill(p, piece); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := p.uffd.zero(addr); err != nil && !passing(err) {
+			return fmt.Errorf("zero page at %#x: %w", addr, err)
+		}
+	}
+	return nil
+}
+
+func (w *worker) changed(p *process, e event) error {
+	switch e.kind {
+	case eventFault:
+	case eventUnmap:
+		p.space.drop(e.a, e.b)
+	case eventRemove: // as by madvise(MADV_DONTNEED): still mapped, zeros from now on
+		p.space.drop(e.a, e.b)
+		if err := p.uffd.unregister(e.a, e.b-e.a); err != nil && !passing(err) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOMEM) {
+			return fmt.Errorf("unregister %#x: %w", e.a, err)
+		}
+	case eventRemap:
+		p.space.move(e.a, e.b, e.c)
+	case eventFork:
+		return w.add(&process{uffd: uffd(uint32(e.a)), space: p.space.clone(), pages: p.pages})
+	default:
+		return fmt.Errorf("unknown event %#x", e.kind)
+	}
+	return nil
+}
+
+// fill copies a piece into the process, as much of it as can be at this moment.
+func (w *worker) fill(p *process, want piece) (filled uint64, err error) {
+	for want.start < want.end {
+		n, err := p.uffd.copy(want.start, p.pages[want.off:want.off+want.end-want.start])
+		if n > 0 {
+			p.space.drop(want.start, want.start+n)
+			filled += n
+			want = want.cut(want.start+n, want.end)
+			continue
+		}
+		switch {
+		case err == nil:
+			return filled, errors.New("nothing was copied")
+		case errors.Is(err, unix.EEXIST): // it has come already
+			p.space.drop(want.start, want.start+pageSize)
+			want = want.cut(want.start+pageSize, want.end)
+		case errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC): // the process has ended
+			p.space.pieces = nil
+			return filled, nil
+		case errors.Is(err, unix.EAGAIN): // its mappings are changing: an event tells
+			return filled, w.serveAfter(p)
+		case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL):
+			// Not in one mapping: the piece spans two, or its mapping is gone.
+			if size := want.end - want.start; size > pageSize {
+				want.end = want.start + size/2/pageSize*pageSize
+				continue
+			}
+			if err := w.serve(p); err != nil {
+				return filled, err
+			}
+			p.space.drop(want.start, want.end)
+			return filled, nil
+		case errors.Is(err, unix.ENOMEM): // the container's limit: it gets room or is killed
+			time.Sleep(5 * time.Millisecond)
+			return filled, nil
+		default:
+			return filled, fmt.Errorf("copy of %d bytes to %#x: %w", want.end-want.start, want.start, err)
+		}
+	}
+	return filled, nil
+}
+
+// serveAfter gives a change of mappings a moment to become an event.
+func (w *worker) serveAfter(p *process) error {
+	fds := []unix.PollFd{{Fd: int32(p.uffd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 1); err != nil || n == 0 {
+		return nil
+	}
+	return w.serve(p)
+}
+
+// passing reports errors that mean: not any more, or not yet; the fault comes
+// again if it matters.
+func passing(err error) bool {
+	return errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC)
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"time"
+
+	"cellar/checkpoint/pager"
+)
+
+// holdMemory is the guardian of a container's memory that comes late; see
+// package pager. It says "ready" on its standard output once CRIU may connect.
+func holdMemory(args []string) error {
+	fs := flag.NewFlagSet("pager", flag.ContinueOnError)
+	folder := fs.String("folder", "", "where the pager keeps its lock and says how it went")
+	work := fs.String("work", "", "CRIU's work folder")
+	dump := fs.String("dump", "", "folder of the dump")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	worker := exec.Command("/proc/self/exe", "pager-worker", *dump)
+	worker.Stderr = os.Stderr
+	return pager.Hold(*folder, *work, worker, func() {
+		fmt.Println("ready")
+		os.Stdout.Close()
+	})
+}
+
+// bringMemory is the guardian's worker.
+func bringMemory(log *slog.Logger, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("pager-worker is started by pager")
+	}
+	start := time.Now()
+	n, err := pager.Work(args[0])
+	log.Info("pager", "bytes", n, "took", time.Since(start))
+	return err
+}

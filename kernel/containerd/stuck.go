@@ -1,0 +1,68 @@
+package containerd
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// breakOff kills a CRIU, and the runc above it, that hangs while it works on a
+// container: as long as it traces the container's processes nothing ends them.
+func (r *Runtime) breakOff(name string) {
+	for _, pid := range descendants(shimOf(name)) {
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if c := strings.TrimSpace(string(comm)); c == "criu" || c == "runc" || strings.HasPrefix(c, "runc:") {
+			r.o.Log.Error("killing what hangs over a container", "container", name, "process", c, "pid", pid)
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// shimOf is the pid of the shim of a container, or 0.
+func shimOf(name string) int {
+	list, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range list {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		args := strings.Split(string(b), "\x00")
+		if i := slices.Index(args, "-id"); strings.Contains(filepath.Base(args[0]), "containerd-shim") && i > 0 && i+1 < len(args) && args[i+1] == name {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			return pid
+		}
+	}
+	return 0
+}
+
+// descendants are the processes below pid.
+func descendants(pid int) (out []int) {
+	if pid == 0 {
+		return nil
+	}
+	children := map[int][]int{}
+	list, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, f := range list {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		// pid (name) state parent ...; the name may hold anything, so from its end.
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if len(fields) < 2 {
+			continue
+		}
+		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		parent, _ := strconv.Atoi(fields[1])
+		children[parent] = append(children[parent], child)
+	}
+	for next := children[pid]; len(next) > 0; next = append(next[1:], children[next[0]]...) {
+		out = append(out, next[0])
+	}
+	return out
+}
