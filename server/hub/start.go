@@ -63,6 +63,11 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 
 // start creates a fresh container for l, whose deed is held.
 func (h *Hub) start(ctx context.Context, l *Live) error {
+	rec := l.Record()
+	if _, ok := h.specFor(rec); !ok { // its image is not given any more
+		l.fail(ctx, fmt.Sprintf("The kernel cannot start: no image of this server has a kernel %q.", rec.Spec))
+		return fault.Newf(fault.Unsupported, "unknown_kernel", "There is no kernel %q on this server any more.", rec.Spec)
+	}
 	c, err := h.container(ctx, l)
 	if err == nil {
 		if err = h.Runtime.Create(ctx, c); err == nil {
@@ -153,7 +158,7 @@ func (h *Hub) container(ctx context.Context, l *Live) (kernel.Container, error) 
 	if err := h.makeOwned(p, journal); err != nil {
 		return kernel.Container{}, err
 	}
-	s := h.specs[rec.Spec]
+	s, _ := h.specFor(rec) // thawing needs none: a process comes back as it was
 	c := h.base(p, s, fmt.Sprintf("%s-%d", rec.ID, rec.Incarnation), "kernel", rec.Parts)
 	c.Labels["cellar.kernel"] = string(rec.ID)
 	c.Image = rec.Image
@@ -321,7 +326,7 @@ func (l *Live) lost(cause error) {
 func (l *Live) Interrupt(ctx context.Context) error {
 	l.mu.Lock()
 	link := l.link
-	spec := l.h.specs[l.rec.Spec]
+	spec, _ := l.h.specFor(l.rec)
 	l.mu.Unlock()
 	if link == nil {
 		return fault.New(fault.Conflict, "not_running", "The kernel does not run at this moment; there is nothing to interrupt.")
