@@ -3,11 +3,11 @@ package main
 import (
 	"archive/tar"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -75,7 +75,8 @@ type imported struct {
 	Archive string    `json:"archive"`
 	Size    int64     `json:"size"`
 	Time    time.Time `json:"time"`
-	Ref     string    `json:"ref"` // name@digest, so that kernels of an older build still find theirs
+	Index   string    `json:"index,omitempty"` // SHA-256 of a layout's index, which need not change size or time
+	Ref     string    `json:"ref"`             // name@digest, so that kernels of an older build still find theirs
 }
 
 // importedFile is image.json. Before there could be several images it held the
@@ -130,8 +131,7 @@ func (w *world) images(ctx context.Context) ([]hub.Image, error) {
 func (w *world) image(ctx context.Context, f imageFlag) (string, error) {
 	file := filepath.Join(w.Data, "image.json")
 	list := readImported(file)
-	now := imported{Name: f.Name, Archive: f.Archive}
-	st, err := statArchive(f.Archive)
+	now, err := f.look()
 	if err != nil {
 		for _, have := range list {
 			if have.Name == f.Name && w.runtime.HasImage(ctx, have.Ref) {
@@ -140,10 +140,9 @@ func (w *world) image(ctx context.Context, f imageFlag) (string, error) {
 		}
 		return "", fmt.Errorf("the kernel image is not built (make setup builds base, make image IMAGE=NAME another): %w", err)
 	}
-	now.Size, now.Time = st.Size(), st.ModTime()
 	rest := []imported{}
 	for _, have := range list {
-		same := have.Archive == now.Archive && have.Size == now.Size && have.Time.Equal(now.Time)
+		same := now.sameArchive(have)
 		if same && have.Name == now.Name && w.runtime.HasImage(ctx, have.Ref) {
 			return have.Ref, nil
 		}
@@ -179,13 +178,23 @@ func (w *world) importImage(ctx context.Context, f imageFlag) (string, error) {
 	return w.runtime.PinImage(ctx, names[0])
 }
 
-// statArchive describes what changes whenever an archive does: the file itself,
-// or the index of a layout.
-func statArchive(archive string) (fs.FileInfo, error) {
-	if isDir(archive) {
-		archive = filepath.Join(archive, "index.json")
+// look describes the archive by what changes whenever it does.
+func (f imageFlag) look() (imported, error) {
+	now := imported{Name: f.Name, Archive: f.Archive}
+	if isDir(f.Archive) {
+		index, err := os.ReadFile(filepath.Join(f.Archive, "index.json"))
+		now.Index = fmt.Sprintf("%x", sha256.Sum256(index))
+		return now, err
 	}
-	return os.Stat(archive)
+	st, err := os.Stat(f.Archive)
+	if err == nil {
+		now.Size, now.Time = st.Size(), st.ModTime()
+	}
+	return now, err
+}
+
+func (i imported) sameArchive(other imported) bool {
+	return i.Archive == other.Archive && i.Size == other.Size && i.Time.Equal(other.Time) && i.Index == other.Index
 }
 
 // openArchive reads an archive; the folder of a layout is packed on the way.

@@ -86,7 +86,7 @@ func TestImportedFile(t *testing.T) {
 		"broken": {"{", nil},
 		"old": {
 			`{"archive":"/c/base.oci.tar","size":7,"time":"2026-01-02T03:04:05.000000006Z","ref":"n:1@sha256:x"}`,
-			[]imported{{"base", "/c/base.oci.tar", 7, when, "n:1@sha256:x"}},
+			[]imported{{Name: "base", Archive: "/c/base.oci.tar", Size: 7, Time: when, Ref: "n:1@sha256:x"}},
 		},
 	} {
 		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
@@ -96,12 +96,50 @@ func TestImportedFile(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
-	want := []imported{{"base", "/c/base.oci.tar", 7, when, "n:1@sha256:x"}, {"r", "/c/r.oci.tar", 8, when, "r:1@sha256:y"}}
+	want := []imported{{Name: "base", Archive: "/c/base.oci.tar", Size: 7, Time: when, Ref: "n:1@sha256:x"}, {Name: "r", Archive: "/c/layout", Index: "ab", Ref: "r:1@sha256:y"}}
 	if err := writeImported(file, want); err != nil {
 		t.Fatal(err)
 	}
 	if got := readImported(file); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestArchiveThatChanged: a layout that is written anew may keep the size and
+// the time of its index.
+func TestArchiveThatChanged(t *testing.T) {
+	dir := t.TempDir()
+	index, file := filepath.Join(dir, "index.json"), filepath.Join(dir, "x.tar")
+	write := func(name, content string, when time.Time) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(name, []byte(content), 0o600), os.Chtimes(name, when, when)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(archive string) imported {
+		t.Helper()
+		now, err := imageFlag{"x", archive}.look()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now
+	}
+	one, two := time.Unix(1, 0), time.Unix(2, 0)
+	write(index, "1", one)
+	write(file, "1", one)
+	layout, archive := look(dir), look(file)
+	if !layout.sameArchive(look(dir)) || !archive.sameArchive(look(file)) || archive.sameArchive(layout) {
+		t.Errorf("what did not change: %+v, %+v", layout, archive)
+	}
+	write(index, "2", one)
+	write(file, "1", two)
+	if layout.sameArchive(look(dir)) || archive.sameArchive(look(file)) {
+		t.Error("a change is not seen")
+	}
+	for _, gone := range []string{filepath.Join(dir, "none"), t.TempDir()} {
+		if _, err := (imageFlag{"x", gone}).look(); err == nil {
+			t.Errorf("%s is an archive", gone)
+		}
 	}
 }
 
