@@ -63,11 +63,6 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 
 // start creates a fresh container for l, whose deed is held.
 func (h *Hub) start(ctx context.Context, l *Live) error {
-	rec := l.Record()
-	if _, ok := h.specFor(rec); !ok { // its image is not given any more
-		l.fail(ctx, fmt.Sprintf("The kernel cannot start: no image of this server has a kernel %q.", rec.Spec))
-		return fault.Newf(fault.Unsupported, "unknown_kernel", "There is no kernel %q on this server any more.", rec.Spec)
-	}
 	c, err := h.container(ctx, l)
 	if err == nil {
 		if err = h.Runtime.Create(ctx, c); err == nil {
@@ -345,8 +340,11 @@ func (h *Hub) Restart(ctx context.Context, l *Live) error {
 	}
 	defer release()
 	ctx = context.WithoutCancel(ctx)
-	l.unlink()
 	old := l.Record()
+	if _, ok := h.specFor(old); !ok { // its image is not given any more: what runs is all there is
+		return fault.Newf(fault.Unsupported, "unknown_kernel", "No image of this server has a kernel %q any more, so it cannot be restarted. What it holds is kept.", old.Spec)
+	}
+	l.unlink()
 	if old.Container != "" {
 		if err := h.Runtime.Remove(ctx, old.Container); err != nil {
 			return errors.Join(err, l.connect(ctx))
