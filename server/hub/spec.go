@@ -71,7 +71,8 @@ func defaultSpec(images []Image, specs map[string]KernelSpec) string {
 func (h *Hub) specFor(k Kernel) (best KernelSpec, ok bool) {
 	rank := 0
 	for _, s := range h.specs {
-		if r := s.fits(k); r > rank {
+		r := s.fits(k)
+		if r > rank || r > 0 && r == rank && s.Name < best.Name { // one image by two names: always the same of them
 			best, rank = s, r
 		}
 	}

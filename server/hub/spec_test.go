@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cellar/kernel"
 )
 
 func spec(name, display string) KernelSpec { return KernelSpec{Name: name, DisplayName: display} }
@@ -76,6 +78,30 @@ func TestSpecOfRecord(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// TestVariablesThatCannotBeTold: never an empty list, which would say that none
+// differs.
+func TestVariablesThatCannotBeTold(t *testing.T) {
+	python, r := spec("python3", "Python 3"), spec("ir", "R")
+	python.Language, r.Language = "python", "R"
+	h := &Hub{specs: offer([]Image{{"both", "b:1@sha256:b", []KernelSpec{python, r}}})}
+	for name, c := range map[string]struct {
+		spec  string
+		state kernel.State
+		then  []Variable
+		why   string
+	}{
+		"another language": {"ir", kernel.Running, nil, "not a Python kernel"},
+		"no image has it":  {"julia", kernel.Running, nil, "No image"},
+		"asleep":           {"python3", kernel.Hibernated, []Variable{}, "does not run"},
+		"none kept":        {"python3", kernel.Running, nil, "The checkpoint has no list"},
+	} {
+		l := h.newLive(Kernel{Spec: c.spec, Image: "b:1@sha256:b", State: c.state})
+		if list, why := l.compare(t.Context(), c.then); list != nil || !strings.Contains(why, c.why) {
+			t.Errorf("%s: %v, %q", name, list, why)
 		}
 	}
 }

@@ -58,9 +58,11 @@ func (l *Live) variablesIfIdle(ctx context.Context) []Variable {
 func (l *Live) compare(ctx context.Context, then []Variable) (list []VariableChange, why string) {
 	l.mu.Lock()
 	state, busy := l.rec.State, l.book.busy()
-	spec, _ := l.h.specFor(l.rec)
+	spec, known := l.h.specFor(l.rec)
 	l.mu.Unlock()
 	switch {
+	case !known:
+		return nil, "No image of this server has this kernel any more: which variables differ cannot be shown."
 	case spec.Language != "python":
 		return nil, "This kernel has no list of variables, as it is not a Python kernel: which of them differ cannot be shown."
 	case state != kernel.Running:
@@ -68,7 +70,7 @@ func (l *Live) compare(ctx context.Context, then []Variable) (list []VariableCha
 	case busy:
 		return nil, "A cell is running; it ends unfinished in the present, and stays unfinished in the kept state."
 	case then == nil:
-		return nil, "The checkpoint has no list of variables, as a cell was running: which of them differ cannot be shown."
+		return nil, "The checkpoint has no list of variables: which of them differ cannot be shown."
 	}
 	now, err := l.variables(ctx)
 	if err != nil {
