@@ -6,7 +6,7 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GO      ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build web run test check bench test-vm clean
+.PHONY: help setup setup-test image build web run test check bench test-vm clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ setup: ## install what is missing: Debian packages, container tools, the kernel 
 
 setup-test:
 	@scripts/setup.sh --test
+
+image: setup ## build one more kernel image (IMAGE=r or IMAGE=torch)
+	@scripts/build-image.sh $(IMAGE)
 
 web: ## build JupyterLab with our extension
 	@scripts/build-web.sh

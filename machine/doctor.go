@@ -36,7 +36,7 @@ type Doctor struct {
 	NetworkError error
 	// ProcError is what came of starting the views of /proc.
 	ProcError error
-	Image     string // archive of the base image
+	Images    []string // archives of the kernel images
 }
 
 // Examine returns all findings.
@@ -158,11 +158,20 @@ func (d Doctor) procViews() Finding {
 }
 
 func (d Doctor) image() Finding {
-	f := Finding{Code: "image", Status: OK, Title: "Kernel image", Detail: "the base image is built"}
-	if d.Image == "" {
-		f.Detail = "configured by the operator"
-	} else if _, err := os.Stat(d.Image); errors.Is(err, os.ErrNotExist) {
-		f.Status, f.Detail, f.Fix = Fail, "the base image is not built", "make setup"
+	f := Finding{Code: "image", Status: OK, Title: "Kernel image", Detail: "there is none to look for"}
+	missing := []string{}
+	for _, archive := range d.Images {
+		if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
+			missing = append(missing, filepath.Base(archive))
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		f.Status, f.Detail, f.Fix = Fail, "not built: "+strings.Join(missing, ", "), "make setup builds base, make image IMAGE=NAME another"
+	case len(d.Images) == 1:
+		f.Detail = "it is built"
+	case len(d.Images) > 1:
+		f.Detail = fmt.Sprintf("all %d are built", len(d.Images))
 	}
 	return f
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	client "github.com/containerd/containerd/v2/client"
 
@@ -27,9 +25,9 @@ import (
 
 // dataFlags are what every command about a data folder takes.
 type dataFlags struct {
-	Data  string `help:"The data folder." default:"./data" type:"path"`
-	Tools string `help:"Folder with containerd, runc and criu." type:"path"`
-	Image string `help:"OCI archive of the kernel image." type:"path"`
+	Data  string      `help:"The data folder." default:"./data" type:"path"`
+	Tools string      `help:"Folder with containerd, runc and criu." type:"path"`
+	Image []imageFlag `help:"OCI archive or layout of a kernel image; may be given several times." placeholder:"[NAME=]ARCHIVE"`
 }
 
 // world is everything below the hub, wired: one for each process.
@@ -79,8 +77,9 @@ func (d *dataFlags) defaults() error {
 	if d.Tools == "" {
 		d.Tools = pick(filepath.Join(cache, "tools", "bin"), filepath.Join(top, ".cache", "tools", "bin"), "/usr/local/lib/cellar/tools/bin")
 	}
-	if d.Image == "" {
-		d.Image = pick(filepath.Join(cache, "images", "base.oci.tar"), filepath.Join(top, ".cache", "images", "base.oci.tar"), "/usr/local/lib/cellar/images/base.oci.tar")
+	if len(d.Image) == 0 {
+		archive := pick(filepath.Join(cache, "images", "base.oci.tar"), filepath.Join(top, ".cache", "images", "base.oci.tar"), "/usr/local/lib/cellar/images/base.oci.tar")
+		d.Image = []imageFlag{{Name: nameOfArchive(archive), Archive: archive}}
 	}
 	if d.Data, err = filepath.Abs(d.Data); err != nil {
 		return err
@@ -235,83 +234,9 @@ func (w *world) layOutParts() error {
 	return os.Rename(tmp, dir)
 }
 
-// imported remembers which archive is in the store under which name.
-type imported struct {
-	Archive string    `json:"archive"`
-	Size    int64     `json:"size"`
-	Time    time.Time `json:"time"`
-	Ref     string    `json:"ref"` // name@digest, so that kernels of an older build still find theirs
-}
-
-// image makes sure that the base image is in the store and names it.
-func (w *world) image(ctx context.Context) (string, error) {
-	file := filepath.Join(w.Data, "image.json")
-	var have imported
-	if b, err := os.ReadFile(file); err == nil {
-		if err := json.Unmarshal(b, &have); err != nil {
-			have = imported{}
-		}
-	}
-	st, err := os.Stat(w.Image)
-	if err != nil {
-		if have.Ref != "" && w.runtime.HasImage(ctx, have.Ref) {
-			return have.Ref, nil // the archive is only needed once
-		}
-		return "", fmt.Errorf("the kernel image is not built (make setup): %w", err)
-	}
-	if have.Archive == w.Image && have.Size == st.Size() && have.Time.Equal(st.ModTime()) && w.runtime.HasImage(ctx, have.Ref) {
-		return have.Ref, nil
-	}
-	w.log.Info("importing the kernel image", "archive", w.Image)
-	f, err := os.Open(w.Image)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	names, err := w.runtime.ImportImage(ctx, f)
-	if err != nil {
-		return "", err
-	}
-	if len(names) == 0 {
-		return "", fmt.Errorf("%s holds no image", w.Image)
-	}
-	ref, err := w.runtime.PinImage(ctx, names[0])
-	if err != nil {
-		return "", err
-	}
-	b, err := json.Marshal(imported{Archive: w.Image, Size: st.Size(), Time: st.ModTime(), Ref: ref})
-	if err != nil {
-		return "", err
-	}
-	return ref, os.WriteFile(file, b, 0o600)
-}
-
-// specs reads the kernels of an image.
-func (w *world) specs(ctx context.Context, ref string) ([]hub.KernelSpec, error) {
-	list, err := w.runtime.KernelSpecs(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("the image %s holds no Jupyter kernel (no kernel.json in share/jupyter/kernels)", ref)
-	}
-	var out []hub.KernelSpec
-	for _, s := range list {
-		out = append(out, hub.KernelSpec{
-			Name: s.Name, DisplayName: s.DisplayName, Language: s.Language, InterruptMode: s.InterruptMode,
-			Image: ref, Dir: s.Dir, Argv: s.Argv, Env: s.Env, Metadata: s.Metadata, Resources: s.Logos,
-		})
-	}
-	return out, nil
-}
-
 // hub opens the hub on this world.
 func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
-	ref, err := w.image(ctx)
-	if err != nil {
-		return nil, err
-	}
-	specs, err := w.specs(ctx, ref)
+	images, err := w.images(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -322,12 +247,6 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	if config.Default == "" {
 		config.Default = config.Configurations[0].Name
 	}
-	config.DefaultSpec = specs[0].Name
-	for _, s := range specs {
-		if s.Name == "python3" {
-			config.DefaultSpec = s.Name
-		}
-	}
 	if w.networkErr == nil {
 		config.Bridge = hub.Bridge{Name: w.network.Name, Prefix: w.network.Prefix}
 	}
@@ -336,11 +255,19 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	}
 	h := &hub.Hub{Config: config, Store: w.store, Runtime: w.runtime, Notebooks: w.trees, Log: w.log}
 	w.trees.Dir = h.FilesDir
-	return hub.Open(ctx, h, specs)
+	return hub.Open(ctx, h, images)
 }
 
 func (w *world) doctor() machine.Doctor {
-	return machine.Doctor{Tools: w.Tools, Data: w.Data, Image: w.Image, Network: &w.network, NetworkError: w.networkErr, ProcError: w.procErr}
+	return machine.Doctor{Tools: w.Tools, Data: w.Data, Images: w.archives(), Network: &w.network, NetworkError: w.networkErr, ProcError: w.procErr}
+}
+
+// archives are the files of all images.
+func (d *dataFlags) archives() (out []string) {
+	for _, f := range d.Image {
+		out = append(out, f.Archive)
+	}
+	return out
 }
 
 func (w *world) close() {

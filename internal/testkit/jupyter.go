@@ -178,15 +178,24 @@ func (s *Socket) Send(code, cell string) string {
 	return id
 }
 
-// Wait collects what a request prints or evaluates to until it is idle.
-func (s *Socket) Wait(id string) string {
+// Said is one message that a request brought on iopub.
+type Said struct {
+	Type  string            // "stream", "execute_result", "display_data", "error" ...
+	Text  string            // of a stream
+	Data  map[string]string // by MIME type
+	Error string
+}
+
+// Hear collects what a request brings until it is idle. Kernels differ in how
+// they tell a value: IRkernel displays what IPython returns.
+func (s *Socket) Hear(id string) []Said {
 	s.c.T.Helper()
-	var out strings.Builder
+	var out []Said
 	for {
 		s.ws.SetReadDeadline(time.Now().Add(90 * time.Second))
 		_, frame, err := s.ws.ReadMessage()
 		if err != nil {
-			s.c.T.Fatalf("after %q: %v", tail(out.String()), err)
+			s.c.T.Fatalf("after %q: %v", tail(plain(out)), err)
 		}
 		ch, m, err := wire.DecodeV1(frame)
 		if err != nil && ch != wire.IOPub {
@@ -205,19 +214,38 @@ func (s *Socket) Wait(id string) string {
 			EValue         string            `json:"evalue"`
 		}
 		json.Unmarshal(m.Content, &c)
+		said := Said{Type: h.MsgType, Text: c.Text, Data: c.Data}
 		switch h.MsgType {
-		case "stream":
-			out.WriteString(c.Text)
-		case "execute_result":
-			out.WriteString(c.Data["text/plain"])
 		case "error":
-			out.WriteString(c.EName + ": " + c.EValue)
+			said.Error = c.EName + ": " + c.EValue
 		case "status":
 			if c.ExecutionState == "idle" {
-				return out.String()
+				return out
 			}
 		}
+		out = append(out, said)
 	}
+}
+
+func plain(list []Said) string {
+	var out strings.Builder
+	for _, said := range list {
+		switch said.Type {
+		case "stream":
+			out.WriteString(said.Text)
+		case "execute_result":
+			out.WriteString(said.Data["text/plain"])
+		case "error":
+			out.WriteString(said.Error)
+		}
+	}
+	return out.String()
+}
+
+// Wait is Hear as text: what a request prints or evaluates to.
+func (s *Socket) Wait(id string) string {
+	s.c.T.Helper()
+	return plain(s.Hear(id))
 }
 
 // Exec runs code and returns what came of it.

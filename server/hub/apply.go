@@ -148,7 +148,7 @@ func (h *Hub) forward(ctx context.Context, l *Live, before Kernel, rollback Chec
 
 // Changes is what applying a checkpoint would change, for the person to read.
 type Changes struct {
-	Variables []VariableChange `json:"variables"`
+	Variables []VariableChange `json:"variables"` // null when it cannot be told; a note says why
 	Files     []string         `json:"files"`
 	Notes     []string         `json:"notes"`
 }
@@ -163,7 +163,7 @@ type VariableChange struct {
 
 // Changes says what applying c would change.
 func (h *Hub) Changes(ctx context.Context, p Project, c Checkpoint) (Changes, error) {
-	out := Changes{Variables: []VariableChange{}, Files: []string{}, Notes: []string{}}
+	out := Changes{Files: []string{}, Notes: []string{}}
 	m, err := h.readManifest(c.ID)
 	if err != nil {
 		return out, err
@@ -174,15 +174,9 @@ func (h *Hub) Changes(ctx context.Context, p Project, c Checkpoint) (Changes, er
 	}
 	out.Notes = append(out.Notes, "All variables, open files and threads become those of "+c.CreatedAt.UTC().Format("2006-01-02 15:04:05")+" UTC.",
 		"The present state is kept first, as a checkpoint named “"+defaultNames[KindRollback]+"”.")
-	if l.Record().State == kernel.Running {
-		l.mu.Lock()
-		busy := l.book.busy()
-		l.mu.Unlock()
-		if busy {
-			out.Notes = append(out.Notes, "A cell is running; it ends unfinished in the present, and stays unfinished in the kept state.")
-		} else if now, err := l.variables(ctx); err == nil && m.Variables != nil {
-			out.Variables = diffVariables(now, m.Variables)
-		}
+	var why string
+	if out.Variables, why = l.compare(ctx, m.Variables); why != "" {
+		out.Notes = append(out.Notes, why)
 	}
 	if c.Notebook != "" {
 		out.Files = append(out.Files, c.Notebook)

@@ -16,6 +16,8 @@ import (
 // see nothing of it.
 const hubSession = "cellar-hub"
 
+var errNotPython = fault.New(fault.Unsupported, "not_python", "This works with Python kernels only, for now.")
+
 var errBusy = fault.New(fault.Conflict, "kernel_busy", "A cell is running. Wait until it has ended, or interrupt it, and try again.")
 
 // Ask evaluates a Python expression in the kernel, silently and between cells,
@@ -23,12 +25,12 @@ var errBusy = fault.New(fault.Conflict, "kernel_busy", "A cell is running. Wait 
 // answer is untrusted.
 func (l *Live) Ask(ctx context.Context, expression string) (string, error) {
 	l.mu.Lock()
-	lang := l.h.specs[l.rec.Spec].Language
+	spec, _ := l.h.specFor(l.rec)
 	state, busy := l.rec.State, l.book.busy()
 	l.mu.Unlock()
 	switch {
-	case lang != "python":
-		return "", fault.New(fault.Unsupported, "not_python", "This works with Python kernels only, for now.")
+	case spec.Language != "python":
+		return "", errNotPython
 	case state != kernel.Running:
 		return "", fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s.", state)
 	case busy:

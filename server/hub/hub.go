@@ -28,17 +28,6 @@ type Notebooks interface {
 	Read(ctx context.Context, p Project, path string) ([]byte, error)
 }
 
-// KernelSpec is a kernel that an image offers.
-type KernelSpec struct {
-	Name, DisplayName, Language, InterruptMode string
-	Image                                      string
-	Dir                                        string // of its kernel.json, in the image
-	Argv                                       []string
-	Env                                        map[string]string
-	Metadata                                   map[string]any
-	Resources                                  map[string][]byte
-}
-
 // Config is what the operator decides.
 type Config struct {
 	Data           string // the data folder
@@ -49,7 +38,7 @@ type Config struct {
 	NodeIdleAfter  time.Duration // an instance idle that long is removed
 	Bridge         Bridge        // network of the kernels; zero: loopback only
 	JournalQuota   int64
-	DefaultSpec    string
+	DefaultSpec    string // of the first image; empty: see defaultSpec
 	ProcViews      string // folder of an lxcfs; empty: none
 	// Fault, when set, is asked at every named step of a deed and may kill, fail
 	// or disturb: the tests' tables of steps and failures are made with it.
@@ -88,15 +77,14 @@ type Hub struct {
 	wg   sync.WaitGroup
 }
 
-// Open takes up the records and brings what lives in line with them.
-func Open(ctx context.Context, h *Hub, specs []KernelSpec) (*Hub, error) {
+// Open takes up the records and brings what lives in line with them. Terminals
+// live in the first image; each kernel in the one it comes from.
+func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	h.ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	h.live = map[kernel.ID]*Live{}
-	h.specs = map[string]KernelSpec{}
-	for _, s := range specs {
-		if _, ok := h.specs[s.Name]; !ok {
-			h.specs[s.Name] = s
-		}
+	h.specs = offer(images)
+	if h.DefaultSpec == "" {
+		h.DefaultSpec = defaultSpec(images, h.specs)
 	}
 	h.Operations = &Operations{list: map[string]*Operation{}, log: h.Log}
 	h.nodes.h = h

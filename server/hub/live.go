@@ -180,9 +180,13 @@ func (l *Live) View() View {
 	notebook := l.h.notebookOf(l.rec.Project, l.rec.ID)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	spec := l.rec.Spec
+	if s, ok := l.h.specFor(l.rec); ok {
+		spec = s.Name // clients look it up among those offered
+	}
 	v := View{
 		ID: l.rec.ID, State: l.rec.State, StateDetail: l.rec.Detail, Since: l.rec.Since, Configuration: l.rec.Configuration,
-		Machine: "local", Spec: l.rec.Spec, Notebook: notebook, ExecutionState: l.executionState(), LastActivity: l.rec.ActiveAt,
+		Machine: "local", Spec: spec, Notebook: notebook, ExecutionState: l.executionState(), LastActivity: l.rec.ActiveAt,
 		Connections: len(l.clients), Checkpoint: l.rec.Checkpoint,
 	}
 	if l.rec.Container != "" {

@@ -153,7 +153,7 @@ func (h *Hub) container(ctx context.Context, l *Live) (kernel.Container, error) 
 	if err := h.makeOwned(p, journal); err != nil {
 		return kernel.Container{}, err
 	}
-	s := h.specs[rec.Spec]
+	s, _ := h.specFor(rec) // thawing needs none: a process comes back as it was
 	c := h.base(p, s, fmt.Sprintf("%s-%d", rec.ID, rec.Incarnation), "kernel", rec.Parts)
 	c.Labels["cellar.kernel"] = string(rec.ID)
 	c.Image = rec.Image
@@ -321,7 +321,7 @@ func (l *Live) lost(cause error) {
 func (l *Live) Interrupt(ctx context.Context) error {
 	l.mu.Lock()
 	link := l.link
-	spec := l.h.specs[l.rec.Spec]
+	spec, _ := l.h.specFor(l.rec)
 	l.mu.Unlock()
 	if link == nil {
 		return fault.New(fault.Conflict, "not_running", "The kernel does not run at this moment; there is nothing to interrupt.")
@@ -340,8 +340,11 @@ func (h *Hub) Restart(ctx context.Context, l *Live) error {
 	}
 	defer release()
 	ctx = context.WithoutCancel(ctx)
-	l.unlink()
 	old := l.Record()
+	if _, ok := h.specFor(old); !ok { // its image is not given any more: what runs is all there is
+		return fault.Newf(fault.Unsupported, "unknown_kernel", "No image of this server has a kernel %q any more, so it cannot be restarted. What it holds is kept.", old.Spec)
+	}
+	l.unlink()
 	if old.Container != "" {
 		if err := h.Runtime.Remove(ctx, old.Container); err != nil {
 			return errors.Join(err, l.connect(ctx))

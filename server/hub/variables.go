@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"cellar/kernel"
 )
 
 // Variable is one name of the user's namespace. Its value is never read by code
@@ -49,6 +51,33 @@ func (l *Live) variablesIfIdle(ctx context.Context) []Variable {
 		return nil
 	}
 	return vars
+}
+
+// compare says which variables differ from those of then, or why that is not
+// known: an empty list would say that none does.
+func (l *Live) compare(ctx context.Context, then []Variable) (list []VariableChange, why string) {
+	l.mu.Lock()
+	state, busy := l.rec.State, l.book.busy()
+	spec, known := l.h.specFor(l.rec)
+	l.mu.Unlock()
+	switch {
+	case !known:
+		return nil, "No image of this server has this kernel any more: which variables differ cannot be shown."
+	case spec.Language != "python":
+		return nil, "This kernel has no list of variables, as it is not a Python kernel: which of them differ cannot be shown."
+	case state != kernel.Running:
+		return nil, "The kernel does not run at this moment: which variables differ cannot be shown."
+	case busy:
+		return nil, "A cell is running; it ends unfinished in the present, and stays unfinished in the kept state."
+	case then == nil:
+		return nil, "The checkpoint has no list of variables: which of them differ cannot be shown."
+	}
+	now, err := l.variables(ctx)
+	if err != nil {
+		l.h.Log.Warn("variables not listed", "kernel", l.rec.ID, "error", err)
+		return nil, "The kernel did not list its variables: which of them differ cannot be shown."
+	}
+	return diffVariables(now, then), ""
 }
 
 func diffVariables(now, then []Variable) []VariableChange {

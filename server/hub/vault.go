@@ -23,7 +23,7 @@ type manifest struct {
 	Checkpoint Checkpoint `json:"checkpoint"`
 	RunsFrom   uint64     `json:"runs_from"` // after this record the journal has all that was going on
 	Boot       string     `json:"boot"`
-	Variables  []Variable `json:"variables,omitempty"`
+	Variables  []Variable `json:"variables"` // null: not known
 }
 
 func (h *Hub) vaultDir(id string) string { return filepath.Join(h.Data, "vault", id) }

@@ -57,7 +57,7 @@ function Body({ checkpoint, onFiles }: BodyProps): JSX.Element {
         made or changed since then give way to it.
       </p>
       {!changes && !unknown && <p className="cellar-Quiet">Comparing…</p>}
-      {changes && <Variables rows={changes.variables ?? []} />}
+      {changes?.variables && <Variables rows={changes.variables} />}
       {changes?.notes?.map(note => <p key={note} className="cellar-Note">{note}</p>)}
       <label className="cellar-Check">
         <input

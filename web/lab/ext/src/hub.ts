@@ -61,7 +61,7 @@ export interface Checkpoint {
 }
 
 export interface Changes {
-  variables?: { name: string; now: string | null; then: string | null }[];
+  variables?: { name: string; now: string | null; then: string | null }[] | null; // null: not known, notes say why
   files?: (string | { path: string; change?: string })[];
   notes?: string[];
 }

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"cellar/server/hub"
+)
+
+// imageFlag is a kernel image as the operator gives it: NAME=ARCHIVE, or an
+// archive alone, whose file name gives the name. A folder is an OCI layout.
+type imageFlag struct{ Name, Archive string }
+
+var (
+	imageName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	notImageName = regexp.MustCompile(`[^A-Za-z0-9._-]+|^[._-]+`)
+)
+
+// UnmarshalText implements encoding.TextUnmarshaler, for kong.
+func (f *imageFlag) UnmarshalText(b []byte) error {
+	f.Name, f.Archive = "", string(b)
+	if name, archive, ok := strings.Cut(string(b), "="); ok && imageName.MatchString(name) {
+		f.Name, f.Archive = name, archive
+	}
+	if f.Archive == "" {
+		return errors.New("an image needs an archive: [NAME=]ARCHIVE")
+	}
+	f.Archive = filepath.Clean(kong.ExpandPath(f.Archive))
+	if f.Name == "" {
+		f.Name = nameOfArchive(f.Archive)
+	}
+	return nil
+}
+
+// nameOfArchive makes torch of .../torch.oci.tar.
+func nameOfArchive(archive string) string {
+	name := filepath.Base(archive)
+	for _, ext := range []string{".tar", ".oci"} {
+		name = strings.TrimSuffix(name, ext)
+	}
+	name = notImageName.ReplaceAllString(name, "")
+	return name[:min(len(name), 64)]
+}
+
+// checkImages reports two images of the same name, which nobody could tell apart.
+func checkImages(images []imageFlag) error {
+	seen := map[string]string{}
+	for _, f := range images {
+		if f.Name == "" {
+			return fmt.Errorf("the image %s needs a name: --image NAME=ARCHIVE", f.Archive)
+		}
+		if other, ok := seen[f.Name]; ok {
+			return fmt.Errorf("the images %s and %s are both named %s; name one of them: --image NAME=ARCHIVE", other, f.Archive, f.Name)
+		}
+		seen[f.Name] = f.Archive
+	}
+	return nil
+}
+
+// imported remembers which archive is in the store under which name.
+type imported struct {
+	Name    string    `json:"name"` // the operator's
+	Archive string    `json:"archive"`
+	Size    int64     `json:"size"`
+	Time    time.Time `json:"time"`
+	Index   string    `json:"index,omitempty"` // SHA-256 of a layout's index, which need not change size or time
+	Ref     string    `json:"ref"`             // name@digest, so that kernels of an older build still find theirs
+}
+
+// importedFile is image.json. Before there could be several images it held the
+// fields of one, without a name.
+type importedFile struct {
+	imported
+	Images []imported `json:"images"`
+}
+
+func readImported(file string) []imported {
+	var have importedFile
+	b, err := os.ReadFile(file)
+	if err != nil || json.Unmarshal(b, &have) != nil {
+		return nil // importing again costs a minute
+	}
+	if have.Images == nil && have.Archive != "" {
+		have.Name = nameOfArchive(have.Archive)
+		have.Images = []imported{have.imported}
+	}
+	return have.Images
+}
+
+func writeImported(file string, list []imported) error {
+	b, err := json.Marshal(map[string]any{"images": list})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, b, 0o600)
+}
+
+// images makes sure that all images are in the store, and says what they hold.
+func (w *world) images(ctx context.Context) ([]hub.Image, error) {
+	if err := checkImages(w.Image); err != nil {
+		return nil, err
+	}
+	var out []hub.Image
+	for _, f := range w.Image {
+		ref, err := w.image(ctx, f)
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", f.Name, err)
+		}
+		specs, err := w.specs(ctx, ref)
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", f.Name, err)
+		}
+		out = append(out, hub.Image{Name: f.Name, Ref: ref, Specs: specs})
+	}
+	return out, nil
+}
+
+// image makes sure that one image is in the store and names it.
+func (w *world) image(ctx context.Context, f imageFlag) (string, error) {
+	file := filepath.Join(w.Data, "image.json")
+	list := readImported(file)
+	now, err := f.look()
+	if err != nil {
+		for _, have := range list {
+			if have.Name == f.Name && w.runtime.HasImage(ctx, have.Ref) {
+				return have.Ref, nil // the archive is only needed once
+			}
+		}
+		return "", fmt.Errorf("the kernel image is not built (make setup builds base, make image IMAGE=NAME another): %w", err)
+	}
+	rest := []imported{}
+	for _, have := range list {
+		same := now.sameArchive(have)
+		if same && have.Name == now.Name && w.runtime.HasImage(ctx, have.Ref) {
+			return have.Ref, nil
+		}
+		if same && now.Ref == "" && w.runtime.HasImage(ctx, have.Ref) {
+			now.Ref = have.Ref // the same archive by another name
+		}
+		if have.Name != now.Name {
+			rest = append(rest, have)
+		}
+	}
+	if now.Ref == "" {
+		if now.Ref, err = w.importImage(ctx, f); err != nil {
+			return "", err
+		}
+	}
+	return now.Ref, writeImported(file, append(rest, now))
+}
+
+func (w *world) importImage(ctx context.Context, f imageFlag) (string, error) {
+	w.log.Info("importing a kernel image", "image", f.Name, "archive", f.Archive)
+	r, err := openArchive(f.Archive)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	names, err := w.runtime.ImportImage(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	if len(names) == 0 {
+		return "", fmt.Errorf("%s holds no image", f.Archive)
+	}
+	return w.runtime.PinImage(ctx, names[0])
+}
+
+// look describes the archive by what changes whenever it does.
+func (f imageFlag) look() (imported, error) {
+	now := imported{Name: f.Name, Archive: f.Archive}
+	if isDir(f.Archive) {
+		index, err := os.ReadFile(filepath.Join(f.Archive, "index.json"))
+		now.Index = fmt.Sprintf("%x", sha256.Sum256(index))
+		return now, err
+	}
+	st, err := os.Stat(f.Archive)
+	if err == nil {
+		now.Size, now.Time = st.Size(), st.ModTime()
+	}
+	return now, err
+}
+
+func (i imported) sameArchive(other imported) bool {
+	return i.Archive == other.Archive && i.Size == other.Size && i.Time.Equal(other.Time) && i.Index == other.Index
+}
+
+// openArchive reads an archive; the folder of a layout is packed on the way.
+func openArchive(archive string) (io.ReadCloser, error) {
+	if !isDir(archive) {
+		return os.Open(archive)
+	}
+	r, w := io.Pipe()
+	p := packed{r, make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		t := tar.NewWriter(w)
+		w.CloseWithError(errors.Join(t.AddFS(os.DirFS(archive)), t.Close()))
+	}()
+	return p, nil
+}
+
+// packed is a folder as a tar.
+type packed struct {
+	*io.PipeReader
+	done chan struct{} // closed when nothing reads the folder any more
+}
+
+// Close implements io.Closer.
+func (p packed) Close() error {
+	err := p.PipeReader.Close()
+	<-p.done
+	return err
+}
+
+// specs reads the kernels of an image.
+func (w *world) specs(ctx context.Context, ref string) ([]hub.KernelSpec, error) {
+	list, err := w.runtime.KernelSpecs(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, errors.New("it holds no Jupyter kernel (no kernel.json in share/jupyter/kernels)")
+	}
+	var out []hub.KernelSpec
+	for _, s := range list {
+		out = append(out, hub.KernelSpec{
+			Name: s.Name, DisplayName: s.DisplayName, Language: s.Language, InterruptMode: s.InterruptMode,
+			Dir: s.Dir, Argv: s.Argv, Env: s.Env, Metadata: s.Metadata, Resources: s.Logos,
+		})
+	}
+	return out, nil
+}
