@@ -128,7 +128,7 @@ func listen(work string) (*os.File, error) {
 
 // Work is the worker's whole life, in the process that Hold started: descriptor
 // 3 is the listening socket, 4 leads to the guardian.
-func Work(dump string) (filled uint64, err error) {
+func Work(dump string) (_ Stats, err error) {
 	const listener, holder = 3, 4
 	unix.CloseOnExec(listener)
 	unix.CloseOnExec(holder)
@@ -141,7 +141,7 @@ func Work(dump string) (filled uint64, err error) {
 	}
 	unix.Close(listener)
 	if err != nil {
-		return 0, err
+		return Stats{}, err
 	}
 	return Serve(conn, holder, dump)
 }

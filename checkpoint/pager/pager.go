@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,9 @@ type process struct {
 	uffd  uffd
 	space *space
 	pages []byte // its pages file, mapped
+	// waiting are pages that somebody waits for and that could not be given yet:
+	// the kernel does not tell a fault twice.
+	waiting []uint64
 }
 
 // worker fills processes until nothing is missing.
@@ -45,35 +49,40 @@ type worker struct {
 	dir     string
 	all     []*process
 	running bool // CRIU is through: fill what nobody asks for
+	stats   Stats
 	files   map[string][]byte
+}
+
+// Stats is what it took to bring the memory of a container in.
+type Stats struct {
+	Bytes  uint64 // filled, all in all
+	Faults int    // pages that somebody waited for
+	Asked  uint64 // bytes filled because of them
 }
 
 // Serve answers for the dump in dir on CRIU's connection conn, until the memory
 // of all its processes has come or they have ended. holder is a unix socket to
-// which every descriptor is sent, too; -1 for none. It returns the number of
-// bytes it filled.
-func Serve(conn, holder int, dir string) (filled uint64, err error) {
+// which every descriptor is sent, too; -1 for none.
+func Serve(conn, holder int, dir string) (_ Stats, err error) {
 	w := &worker{conn: conn, holder: holder, dir: dir, files: map[string][]byte{}}
 	defer w.close()
 	for {
 		if err := w.wait(); err != nil {
-			return filled, err
+			return w.stats, err
 		}
 		if !w.running {
 			if w.conn < 0 {
-				return filled, errors.New("CRIU has ended before the processes ran")
+				return w.stats, errors.New("CRIU has ended before the processes ran")
 			}
 			continue
 		}
 		p := w.next()
 		if p == nil {
-			return filled, nil
+			return w.stats, nil
 		}
 		first := p.space.pieces[0]
-		n, err := w.fill(p, first.cut(first.start, first.start+drainBlock))
-		filled += n
-		if err != nil {
-			return filled, err
+		if _, err := w.fill(p, first.cut(first.start, first.start+drainBlock)); err != nil {
+			return w.stats, err
 		}
 	}
 }
@@ -111,14 +120,17 @@ func (w *worker) wait() error {
 		fds = append(fds, unix.PollFd{Fd: int32(w.conn), Events: unix.POLLIN})
 	}
 	timeout := -1
-	if w.running {
+	switch {
+	case w.running:
 		timeout = 0
+	case slices.ContainsFunc(w.all, func(p *process) bool { return len(p.waiting) > 0 }):
+		timeout = 1
 	}
 	if _, err := unix.Poll(fds, timeout); err != nil && err != unix.EINTR {
 		return fmt.Errorf("poll: %w", err)
 	}
 	for i, p := range w.all[:len(w.all):len(w.all)] {
-		if i < len(fds) && fds[i].Revents != 0 {
+		if fds[i].Revents != 0 || len(p.waiting) > 0 {
 			if err := w.serve(p); err != nil {
 				return err
 			}
@@ -203,32 +215,72 @@ func (w *worker) open(name string) ([]byte, error) {
 	return m, nil
 }
 
-// serve takes all events of a process and does what each asks for.
+// serve takes all events of a process and gives what it waits for.
 func (w *worker) serve(p *process) error {
+	if err := w.hearChanges(p); err != nil {
+		return err
+	}
+	for n := len(p.waiting); n > 0; n-- {
+		addr := p.waiting[0]
+		p.waiting = p.waiting[1:]
+		if err := w.give(p, addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// give gives a process the page at addr, or notes that it still waits for it.
+func (w *worker) give(p *process, addr uint64) error {
+	if piece, ok := p.space.around(addr, faultBlock); ok {
+		n, err := w.fill(p, piece)
+		if w.stats.Asked += n; err != nil {
+			return err
+		}
+		if _, missing := p.space.around(addr, faultBlock); missing {
+			p.waiting = append(p.waiting, addr)
+			return nil
+		}
+		return p.wake(addr) // it may have come between the fault and us
+	}
+	switch err := p.uffd.zero(addr); {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EEXIST):
+		return p.wake(addr)
+	case errors.Is(err, unix.EAGAIN):
+		p.waiting = append(p.waiting, addr)
+		return nil
+	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || ended(err): // not mapped any more
+		return p.wake(addr)
+	default:
+		return fmt.Errorf("zero page at %#x: %w", addr, err)
+	}
+}
+
+func (p *process) wake(addr uint64) error {
+	if err := p.uffd.wake(addr, pageSize); err != nil && !ended(err) {
+		return fmt.Errorf("waking at %#x: %w", addr, err)
+	}
+	return nil
+}
+
+// hearChanges takes all events of a process: what changed in its address space
+// is taken over, a page that is waited for is noted. A fault behind a change is
+// about what is there now.
+func (w *worker) hearChanges(p *process) error {
 	events, err := p.uffd.read()
 	if err != nil {
 		return fmt.Errorf("userfaultfd: %w", err)
 	}
-	// Changes of the address space first: a fault behind them is about what is
-	// there now.
 	for _, e := range events {
+		if e.kind == eventFault {
+			w.stats.Faults++
+			p.waiting = append(p.waiting, e.b&^(pageSize-1))
+			continue
+		}
 		if err := w.changed(p, e); err != nil {
 			return err
-		}
-	}
-	for _, e := range events {
-		if e.kind != eventFault {
-			continue
-		}
-		addr := e.b &^ (pageSize - 1)
-		if piece, ok := p.space.around(addr, faultBlock); ok {
-			if _, err := w.fill(p, piece); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := p.uffd.zero(addr); err != nil && !passing(err) {
-			return fmt.Errorf("zero page at %#x: %w", addr, err)
 		}
 	}
 	return nil
@@ -236,12 +288,11 @@ func (w *worker) serve(p *process) error {
 
 func (w *worker) changed(p *process, e event) error {
 	switch e.kind {
-	case eventFault:
 	case eventUnmap:
 		p.space.drop(e.a, e.b)
 	case eventRemove: // as by madvise(MADV_DONTNEED): still mapped, zeros from now on
 		p.space.drop(e.a, e.b)
-		if err := p.uffd.unregister(e.a, e.b-e.a); err != nil && !passing(err) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOMEM) {
+		if err := p.uffd.unregister(e.a, e.b-e.a); err != nil && !ended(err) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOMEM) {
 			return fmt.Errorf("unregister %#x: %w", e.a, err)
 		}
 	case eventRemap:
@@ -261,6 +312,7 @@ func (w *worker) fill(p *process, want piece) (filled uint64, err error) {
 		if n > 0 {
 			p.space.drop(want.start, want.start+n)
 			filled += n
+			w.stats.Bytes += n
 			want = want.cut(want.start+n, want.end)
 			continue
 		}
@@ -270,8 +322,8 @@ func (w *worker) fill(p *process, want piece) (filled uint64, err error) {
 		case errors.Is(err, unix.EEXIST): // it has come already
 			p.space.drop(want.start, want.start+pageSize)
 			want = want.cut(want.start+pageSize, want.end)
-		case errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC): // the process has ended
-			p.space.pieces = nil
+		case ended(err):
+			p.space.pieces, p.waiting = nil, nil
 			return filled, nil
 		case errors.Is(err, unix.EAGAIN): // its mappings are changing: an event tells
 			return filled, w.serveAfter(p)
@@ -281,7 +333,7 @@ func (w *worker) fill(p *process, want piece) (filled uint64, err error) {
 				want.end = want.start + size/2/pageSize*pageSize
 				continue
 			}
-			if err := w.serve(p); err != nil {
+			if err := w.hearChanges(p); err != nil {
 				return filled, err
 			}
 			p.space.drop(want.start, want.end)
@@ -302,11 +354,10 @@ func (w *worker) serveAfter(p *process) error {
 	if n, err := unix.Poll(fds, 1); err != nil || n == 0 {
 		return nil
 	}
-	return w.serve(p)
+	return w.hearChanges(p)
 }
 
-// passing reports errors that mean: not any more, or not yet; the fault comes
-// again if it matters.
-func passing(err error) bool {
-	return errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC)
+// ended reports errors that mean that the process is not there any more.
+func ended(err error) bool {
+	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC)
 }

@@ -36,6 +36,6 @@ func bringMemory(log *slog.Logger, args []string) error {
 	}
 	start := time.Now()
 	n, err := pager.Work(args[0])
-	log.Info("pager", "bytes", n, "took", time.Since(start))
+	log.Info("pager", "bytes", n.Bytes, "faults", n.Faults, "asked", n.Asked, "took", time.Since(start))
 	return err
 }
