@@ -167,6 +167,8 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 // start starts a task. One whose memory comes late would wait for ever if its
 // pager died, so the start is given up then.
 func (r *Runtime) start(ctx context.Context, task client.Task, name string, late bool) error {
+	stuck := time.AfterFunc(startLimit, func() { r.breakOff(name) })
+	defer stuck.Stop()
 	if !late {
 		return task.Start(ctx)
 	}
@@ -175,6 +177,7 @@ func (r *Runtime) start(ctx context.Context, task client.Task, name string, late
 	go func() {
 		if err := r.pagerFailed(ctx, name); err != nil {
 			cancel(err)
+			r.breakOff(name) // it waits for memory that does not come
 		}
 	}()
 	err := task.Start(ctx)
@@ -187,6 +190,8 @@ func (r *Runtime) start(ctx context.Context, task client.Task, name string, late
 const (
 	// freezeLimit is the longest that a dump may take: 100 GiB on a slow disk.
 	freezeLimit = 15 * time.Minute
+	// startLimit is the longest that a start or a restore may take.
+	startLimit = 15 * time.Minute
 	// removeLimit is how long a container may resist being killed before what
 	// holds it is killed too.
 	removeLimit = 10 * time.Second
