@@ -162,6 +162,9 @@ func (w *world) build(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := machine.RememberKernel(ctx, filepath.Join(w.Tools, "criu"), w.daemon.State); err != nil {
+		w.log.Warn("CRIU asks the kernel at each start what it can do", "error", err)
+	}
 	if err := containerd.AllowLazyThaw(); err != nil {
 		w.log.Warn("thawed kernels wait for all their memory", "error", err)
 	}
