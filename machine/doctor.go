@@ -44,7 +44,7 @@ func (d Doctor) Examine(ctx context.Context) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	return []Finding{
-		d.root(), d.system(), d.cgroups(), d.userNamespaces(), d.overlay(), d.tools(), d.criu(ctx),
+		d.root(), d.system(), d.cgroups(), d.userNamespaces(), d.overlay(), d.tools(), d.criu(ctx), d.lateMemory(),
 		d.network(), d.procViews(), d.image(), d.disk(), d.memory(), d.gpu(),
 	}
 }
@@ -131,6 +131,14 @@ func (d Doctor) criu(ctx context.Context) Finding {
 	f.Detail = firstLine(version) + "; " + lastText(out)
 	if err != nil {
 		f.Status, f.Fix = Fail, "kernels run, but cannot be kept: use an operating system kernel with CONFIG_CHECKPOINT_RESTORE"
+	}
+	return f
+}
+
+func (d Doctor) lateMemory() Finding {
+	f := Finding{Code: "userfaultfd", Status: OK, Title: "Waking before all memory is back", Detail: "a large session answers as soon as a small one"}
+	if !mayUserfaultfd() {
+		f.Status, f.Detail, f.Fix = Warn, "a session waits until all its memory is read", "sysctl vm.unprivileged_userfaultfd=1; the server sets it at its start where it may"
 	}
 	return f
 }

@@ -165,7 +165,7 @@ func (w *world) build(ctx context.Context) (err error) {
 	if err := machine.RememberKernel(ctx, filepath.Join(w.Tools, "criu"), w.daemon.State); err != nil {
 		w.log.Warn("CRIU asks the kernel at each start what it can do", "error", err)
 	}
-	if err := containerd.AllowLazyThaw(); err != nil {
+	if err := machine.AllowUserfaultfd(); err != nil {
 		w.log.Warn("thawed kernels wait for all their memory", "error", err)
 	}
 	w.network = machine.Network{Name: w.name, Prefix: prefix(w.home)}

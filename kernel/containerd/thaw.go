@@ -22,34 +22,17 @@ const lazyFrom = 100 << 20
 // Processes in a user namespace may have a userfaultfd only if this says so.
 const userfaultfd = "/proc/sys/vm/unprivileged_userfaultfd"
 
-// CanThawLazily says why memory cannot come after a thawed process has begun;
-// nil when it can.
-func CanThawLazily() error {
+// mayBeLate reports whether memory can come after a thawed process has begun.
+func mayBeLate() bool {
 	b, err := os.ReadFile(userfaultfd)
-	if err != nil {
-		return fmt.Errorf("the kernel has no userfaultfd: %w", err)
-	}
-	if strings.TrimSpace(string(b)) != "1" {
-		return errors.New("vm.unprivileged_userfaultfd is 0")
-	}
-	return nil
-}
-
-// AllowLazyThaw sets the sysctl that lets processes of a user namespace be
-// served page by page. The containers themselves cannot make use of it: their
-// seccomp profile has no userfaultfd.
-func AllowLazyThaw() error {
-	if CanThawLazily() == nil {
-		return nil
-	}
-	return os.WriteFile(userfaultfd, []byte("1"), 0)
+	return err == nil && strings.TrimSpace(string(b)) == "1"
 }
 
 func (r *Runtime) pagerDir(name string) string { return filepath.Join(r.o.Dir, "pagers", name) }
 
 // late reports whether a dump is thawed with its memory coming late.
 func (r *Runtime) late(dump string) bool {
-	if r.o.Eager || CanThawLazily() != nil {
+	if r.o.Eager || !mayBeLate() {
 		return false
 	}
 	lazy, _, err := pager.LazyBytes(dump)
