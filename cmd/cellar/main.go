@@ -32,11 +32,38 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// commandLine makes the parser of p. A flag's value comes from the command line,
+// else the environment, else the file (of --config, else the one given), else
+// the default.
+func commandLine(p *program, file string, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(p, append([]kong.Option{
+		kong.Name("cellar"), kong.Description("Cellar: notebooks whose sessions are never lost."), kong.DefaultEnvars("CELLAR"),
+		kong.Configuration(belowEnvironment, file), kong.Vars{"version": version},
+	}, more...)...)
+}
+
+// belowEnvironment reads a configuration file. Kong asks files after it has
+// looked at the environment and lets them win, so ours keeps quiet about what
+// the environment says: a file is for all starts, a variable for this one.
+func belowEnvironment(r io.Reader) (kong.Resolver, error) {
+	file, err := kong.JSON(r)
+	if err != nil {
+		return nil, err
+	}
+	return kong.ResolverFunc(func(c *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+		for _, name := range flag.Envs {
+			if _, set := os.LookupEnv(name); set {
+				return nil, nil
+			}
+		}
+		return file.Resolve(c, parent, flag)
+	}), nil
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var p program
-	parser, err := kong.New(&p, kong.Name("cellar"), kong.Description("Cellar: notebooks whose sessions are never lost."),
-		kong.DefaultEnvars("CELLAR"), kong.Configuration(kong.JSON, "/etc/cellar/config.json"), kong.UsageOnError(),
-		kong.Vars{"version": version}, kong.Writers(stdout, stderr), kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(stdout, (*io.Writer)(nil)))
+	parser, err := commandLine(&p, "/etc/cellar/config.json", kong.UsageOnError(), kong.Writers(stdout, stderr),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(stdout, (*io.Writer)(nil)))
 	if err != nil {
 		fmt.Fprintln(stderr, "cellar:", err)
 		return 2
