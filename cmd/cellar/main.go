@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,11 +17,12 @@ import (
 var version = "dev"
 
 type program struct {
-	Serve  serveCmd  `cmd:"" help:"Run the hub."`
-	Token  tokenCmd  `cmd:"" help:"Print a new API token of the administrator, or of --user."`
-	User   userCmd   `cmd:"" help:"Accounts."`
-	Down   downCmd   `cmd:"" help:"End all that belongs to a data folder: sessions hibernate, or are dropped with --kill."`
-	Doctor doctorCmd `cmd:"" help:"Look at this machine: what works, what does not, and what to do about it."`
+	Serve   serveCmd   `cmd:"" help:"Run the hub."`
+	Token   tokenCmd   `cmd:"" help:"Print a new API token of the administrator, or of --user."`
+	User    userCmd    `cmd:"" help:"Accounts."`
+	Down    downCmd    `cmd:"" help:"End all that belongs to a data folder: sessions hibernate, or are dropped with --kill."`
+	Doctor  doctorCmd  `cmd:"" help:"Look at this machine: what works, what does not, and what to do about it."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema, after a copy of it; with --check only list what is to do."`
 
 	Config  kong.ConfigFlag  `help:"A JSON file with values for the flags." placeholder:"FILE"`
 	Version kong.VersionFlag `help:"Print the version."`
@@ -75,6 +77,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err := k.Run(); err != nil {
 		fmt.Fprintln(stderr, "cellar:", err)
+		var exit *exitError
+		if errors.As(err, &exit) {
+			return exit.status
+		}
 		return 1
 	}
 	return 0
