@@ -2,7 +2,6 @@ package machine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,7 +35,17 @@ type Doctor struct {
 	NetworkError error
 	// ProcError is what came of starting the views of /proc.
 	ProcError error
-	Image     string // archive of the base image
+	Image     Image
+}
+
+// Image is what is known of the image that new kernels are made of. Whoever
+// looks knows containerd; this package does not.
+type Image struct {
+	Archive  string // the OCI archive; needed until it is imported
+	Imported string // the name under which it was imported; empty: it was not
+	Stored   bool   // Imported is in containerd's store, where kernels find it
+	Used     bool   // a hub runs and starts kernels of Imported
+	Trouble  string // a sentence: why no kernel can be made of it; empty: none is known
 }
 
 // Examine returns all findings.
@@ -158,11 +167,29 @@ func (d Doctor) procViews() Finding {
 }
 
 func (d Doctor) image() Finding {
-	f := Finding{Code: "image", Status: OK, Title: "Kernel image", Detail: "the base image is built"}
-	if d.Image == "" {
-		f.Detail = "configured by the operator"
-	} else if _, err := os.Stat(d.Image); errors.Is(err, os.ErrNotExist) {
-		f.Status, f.Detail, f.Fix = Fail, "the base image is not built", "make setup"
+	f := Finding{Code: "image", Status: OK, Title: "Kernel image"}
+	_, err := os.Stat(d.Image.Archive)
+	archive := err == nil
+	const build = "make setup, or point --image at an archive"
+	switch {
+	case d.Image.Archive == "" && d.Image.Imported == "" && d.Image.Trouble == "":
+		f.Detail = "not looked at"
+	case d.Image.Trouble != "":
+		f.Status, f.Detail, f.Fix = Fail, d.Image.Trouble, build+", and start the hub again"
+	case d.Image.Stored && archive:
+		f.Detail = "imported"
+	case d.Image.Stored:
+		f.Detail = "imported; the archive is gone, which only another data folder would need"
+	case d.Image.Used && archive:
+		f.Status, f.Detail, f.Fix = Fail, "containerd has lost the image; no kernel can be started", "start the hub again: it imports the archive"
+	case d.Image.Used:
+		f.Status, f.Detail, f.Fix = Fail, "containerd has lost the image, and the archive is gone; no kernel can be started", build+", and start the hub again"
+	case archive && d.Image.Imported != "":
+		f.Status, f.Detail, f.Fix = Warn, "containerd has lost the image that was imported", "nothing: the next start of the hub imports the archive again"
+	case archive:
+		f.Detail = "the archive is there; the first start of the hub imports it"
+	default:
+		f.Status, f.Detail, f.Fix = Fail, "the data folder has no image, and there is no archive to import", build
 	}
 	return f
 }

@@ -82,7 +82,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if first.PasswordHash == "" {
 		start = hub.Secret()
 	}
-	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding { return w.doctor().Examine(ctx) })
+	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding { return w.doctor(ctx).Examine(ctx) })
 	handler, err := server.New(server.Options{
 		Hub: h, Lab: web.Lab(), Base: base, Proxies: proxies, First: first, Start: start, Version: version, Log: log, Trees: w.trees,
 		Seed:   tour.Write,
@@ -158,7 +158,7 @@ func (w *world) ready(ctx context.Context) error {
 	if ok, err := w.client.IsServing(ctx); err != nil || !ok {
 		return fault.Wrap(fault.Unavailable, "containerd", "containerd does not answer.", err)
 	}
-	return nil
+	return w.imageErr
 }
 
 func parsePrefixes(list []string) (out []netip.Prefix, err error) {

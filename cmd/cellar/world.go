@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,10 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	client "github.com/containerd/containerd/v2/client"
 
+	"cellar/internal/fault"
 	"cellar/kernel/containerd"
 	"cellar/kernel/support"
 	"cellar/machine"
@@ -49,6 +48,8 @@ type world struct {
 	name       string // shortName of the data folder
 	home       string // the data folder by its own name; Data may be another way to it
 	trees      *server.Trees
+	imageRef   string // the image of new kernels
+	imageErr   error  // why no kernel can be made of it
 }
 
 // shortName is unique to a data folder and fits an interface's name.
@@ -232,83 +233,14 @@ func (w *world) layOutParts() error {
 	return os.Rename(tmp, dir)
 }
 
-// imported remembers which archive is in the store under which name.
-type imported struct {
-	Archive string    `json:"archive"`
-	Size    int64     `json:"size"`
-	Time    time.Time `json:"time"`
-	Ref     string    `json:"ref"` // name@digest, so that kernels of an older build still find theirs
-}
-
-// image makes sure that the base image is in the store and names it.
-func (w *world) image(ctx context.Context) (string, error) {
-	file := filepath.Join(w.Data, "image.json")
-	var have imported
-	if b, err := os.ReadFile(file); err == nil {
-		if err := json.Unmarshal(b, &have); err != nil {
-			have = imported{}
-		}
-	}
-	st, err := os.Stat(w.Image)
-	if err != nil {
-		if have.Ref != "" && w.runtime.HasImage(ctx, have.Ref) {
-			return have.Ref, nil // the archive is only needed once
-		}
-		return "", fmt.Errorf("the kernel image is not built (make setup): %w", err)
-	}
-	if have.Archive == w.Image && have.Size == st.Size() && have.Time.Equal(st.ModTime()) && w.runtime.HasImage(ctx, have.Ref) {
-		return have.Ref, nil
-	}
-	w.log.Info("importing the kernel image", "archive", w.Image)
-	f, err := os.Open(w.Image)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	names, err := w.runtime.ImportImage(ctx, f)
-	if err != nil {
-		return "", err
-	}
-	if len(names) == 0 {
-		return "", fmt.Errorf("%s holds no image", w.Image)
-	}
-	ref, err := w.runtime.PinImage(ctx, names[0])
-	if err != nil {
-		return "", err
-	}
-	b, err := json.Marshal(imported{Archive: w.Image, Size: st.Size(), Time: st.ModTime(), Ref: ref})
-	if err != nil {
-		return "", err
-	}
-	return ref, os.WriteFile(file, b, 0o600)
-}
-
-// specs reads the kernels of an image.
-func (w *world) specs(ctx context.Context, ref string) ([]hub.KernelSpec, error) {
-	list, err := w.runtime.KernelSpecs(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("the image %s holds no Jupyter kernel (no kernel.json in share/jupyter/kernels)", ref)
-	}
-	var out []hub.KernelSpec
-	for _, s := range list {
-		out = append(out, hub.KernelSpec{
-			Name: s.Name, DisplayName: s.DisplayName, Language: s.Language, InterruptMode: s.InterruptMode,
-			Image: ref, Dir: s.Dir, Argv: s.Argv, Env: s.Env, Metadata: s.Metadata, Resources: s.Logos,
-		})
-	}
-	return out, nil
-}
-
 // hub opens the hub on this world.
 func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
-	ref, err := w.image(ctx)
-	if err != nil {
-		return nil, err
+	specs, err := w.kernels(ctx)
+	if unusable(err) {
+		// The hub is up all the same: people reach their files, kernels that exist go on.
+		w.log.Error("no kernel can be started", "image", w.Image, "code", fault.CodeOf(err), "error", err)
+		w.imageErr, config.NoImage, err = err, err, nil
 	}
-	specs, err := w.specs(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -319,9 +251,8 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	if config.Default == "" {
 		config.Default = config.Configurations[0].Name
 	}
-	config.DefaultSpec = specs[0].Name
-	for _, s := range specs {
-		if s.Name == "python3" {
+	for i, s := range specs {
+		if i == 0 || s.Name == "python3" {
 			config.DefaultSpec = s.Name
 		}
 	}
@@ -336,8 +267,10 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	return hub.Open(ctx, h, specs)
 }
 
-func (w *world) doctor() machine.Doctor {
-	return machine.Doctor{Tools: w.Tools, Data: w.Data, Image: w.Image, Network: &w.network, NetworkError: w.networkErr, ProcError: w.procErr}
+func (w *world) doctor(ctx context.Context) machine.Doctor {
+	image := machine.Image{Archive: w.Image, Imported: w.imageRef, Used: true, Trouble: fault.Sentence(w.imageErr)}
+	image.Stored = w.imageRef != "" && w.runtime.HasImage(ctx, w.imageRef)
+	return machine.Doctor{Tools: w.Tools, Data: w.Data, Image: image, Network: &w.network, NetworkError: w.networkErr, ProcError: w.procErr}
 }
 
 func (w *world) close() {

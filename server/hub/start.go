@@ -23,12 +23,9 @@ const kernelUID = 1000
 // StartKernel starts a kernel for a project. dir is its working folder below
 // the project's files.
 func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configuration string) (*Live, error) {
-	if spec == "" {
-		spec = h.DefaultSpec
-	}
-	s, ok := h.specs[spec]
-	if !ok {
-		return nil, fault.Newf(fault.Invalid, "unknown_kernel", "There is no kernel %q on this server.", spec)
+	s, err := h.Spec(spec)
+	if err != nil {
+		return nil, err
 	}
 	c, err := h.Configuration(configuration)
 	if err != nil {
@@ -63,6 +60,10 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 
 // start creates a fresh container for l, whose deed is held.
 func (h *Hub) start(ctx context.Context, l *Live) error {
+	if _, err := h.Spec(l.Record().Spec); err != nil { // the image of today may lack it
+		l.fail(ctx, "The kernel did not start. "+fault.Sentence(err))
+		return err
+	}
 	c, err := h.container(ctx, l)
 	if err == nil {
 		if err = h.Runtime.Create(ctx, c); err == nil {
