@@ -209,7 +209,7 @@ func (h *Hub) Publish(ctx context.Context, p Project, pub Publication, o *Operat
 	if err := h.nodes.warm(ctx, n); err != nil {
 		return nil, undo(err)
 	}
-	h.events.send(Event{Project: p.ID, Type: "node", Data: h.NodeView(n)})
+	h.nodeChanged(n.ID)
 	return &Published{ID: n.ID, URL: "/nodes/" + n.ID + "/execute", Key: key}, nil
 }
 
