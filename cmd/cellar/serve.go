@@ -27,15 +27,16 @@ import (
 
 type serveCmd struct {
 	dataFlags
-	Listen         string        `help:"Address to listen on." default:"127.0.0.1:8888"`
-	BasePath       string        `help:"Path prefix behind a proxy, e.g. /cellar." default:""`
-	TrustedProxies []string      `help:"Networks whose X-Forwarded-* headers are believed, e.g. 127.0.0.1/32."`
-	TLSCert        string        `help:"Certificate file (PEM); read again when it changes." type:"path"`
-	TLSKey         string        `help:"Key file (PEM)." type:"path"`
-	Idle           time.Duration `help:"A kernel idle for so long hibernates; 0 means never." default:"30m"`
-	NodeIdle       time.Duration `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
-	JournalQuota   int64         `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
-	LogLevel       slog.Level    `help:"debug, info, warn or error." default:"info"`
+	Listen         string         `help:"Address to listen on." default:"127.0.0.1:8888"`
+	BasePath       string         `help:"Path prefix behind a proxy, e.g. /cellar." default:""`
+	TrustedProxies []string       `help:"Networks whose X-Forwarded-* headers are believed, e.g. 127.0.0.1/32."`
+	TLSCert        string         `help:"Certificate file (PEM); read again when it changes." type:"path"`
+	TLSKey         string         `help:"Key file (PEM)." type:"path"`
+	Idle           time.Duration  `help:"A kernel idle for so long hibernates; 0 means never." default:"30m"`
+	NodeIdle       time.Duration  `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
+	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
+	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
+	LogLevel       slog.Level     `help:"debug, info, warn or error." default:"info"`
 
 	Fault []string `help:"Inject a fault: STEP=kill|fail|containerd. For tests." hidden:"" env:"-"`
 }
@@ -69,7 +70,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault)})
+	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault)})
 	if err != nil {
 		return err
 	}

@@ -245,11 +245,12 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 		return nil, err
 	}
 	config.Data, config.Parts, config.ShortName = w.Data, w.parts, w.name
+	config.MachineMemory = machine.TotalMemory()
 	if config.Configurations == nil {
-		config.Configurations = hub.DefaultConfigurations(machine.TotalMemory())
+		config.Configurations = hub.DefaultConfigurations(config.MachineMemory)
 	}
-	if config.Default == "" {
-		config.Default = config.Configurations[0].Name
+	if config.Default = hub.FirstThatFits(config.Configurations, config.MachineMemory); config.Default == "" {
+		return nil, errors.New("none of the configurations fits this machine: new kernels would have none")
 	}
 	for i, s := range specs {
 		if i == 0 || s.Name == "python3" {

@@ -45,6 +45,7 @@ type Config struct {
 	Parts          string // version of keeper and support files: Data/parts/<Parts>
 	Configurations []Configuration
 	Default        string        // name of the configuration of new kernels
+	MachineMemory  int64         // bytes; 0: not known
 	IdleAfter      time.Duration // a kernel idle that long hibernates; 0: never
 	NodeIdleAfter  time.Duration // an instance idle that long is removed
 	Bridge         Bridge        // network of the kernels; zero: loopback only

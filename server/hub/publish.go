@@ -173,7 +173,7 @@ func (h *Hub) Publish(ctx context.Context, p Project, pub Publication, o *Operat
 	if busy {
 		return nil, errBusy
 	}
-	if _, err := h.Configuration(conf); err != nil {
+	if _, err := h.Offer(conf); err != nil {
 		return nil, err
 	}
 	c, err := h.Keep(ctx, l, KindPublish, name, o)

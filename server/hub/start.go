@@ -27,7 +27,7 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 	if err != nil {
 		return nil, err
 	}
-	c, err := h.Configuration(configuration)
+	c, err := h.Offer(configuration)
 	if err != nil {
 		return nil, err
 	}
