@@ -6,7 +6,7 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GO      ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test image build web run test check bench test-vm clean
+.PHONY: help setup setup-test image build licenses web run test check bench test-vm clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,12 @@ image: setup ## build one more kernel image (IMAGE=r or IMAGE=torch)
 web: ## build JupyterLab with our extension
 	@scripts/build-web.sh
 
-build: web ## build bin/cellar
+build: web ## build bin/cellar, and the licences of its parts: bin/LICENSES.txt
 	@scripts/build.sh "$(VERSION)"
+	@scripts/licenses.sh
+
+licenses: ## only bin/LICENSES.txt, from what is built
+	@scripts/licenses.sh
 
 run: setup build ## set up, build, start the hub (DATA=./data LISTEN=127.0.0.1:8888)
 	@exec $(SUDO) env CELLAR_CACHE="$(CELLAR_CACHE)" bin/cellar serve --data "$(DATA)" --listen "$(LISTEN)"

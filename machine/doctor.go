@@ -2,7 +2,6 @@ package machine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,7 +35,18 @@ type Doctor struct {
 	NetworkError error
 	// ProcError is what came of starting the views of /proc.
 	ProcError error
-	Images    []string // archives of the kernel images
+	Images    []Image
+}
+
+// Image is what is known of an image that new kernels are made of. Whoever
+// looks knows containerd; this package does not.
+type Image struct {
+	Name     string // the operator's
+	Archive  string // the OCI archive; needed until it is imported
+	Imported string // the name under which it was imported; empty: it was not
+	Stored   bool   // Imported is in containerd's store, where kernels find it
+	Used     bool   // a hub runs and starts kernels of Imported
+	Trouble  string // a sentence: why no kernel can be made of it; empty: none is known
 }
 
 // Examine returns all findings.
@@ -165,21 +175,52 @@ func (d Doctor) procViews() Finding {
 	return f
 }
 
+// image is the worst of the images; where there are several, it says of each
+// which it is.
 func (d Doctor) image() Finding {
-	f := Finding{Code: "image", Status: OK, Title: "Kernel image", Detail: "there is none to look for"}
-	missing := []string{}
-	for _, archive := range d.Images {
-		if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
-			missing = append(missing, filepath.Base(archive))
-		}
+	if len(d.Images) == 0 {
+		return Image{}.finding()
 	}
+	worse := map[string]int{OK: 0, Warn: 1, Fail: 2}
+	out := d.Images[0].finding()
+	details := []string{}
+	for _, image := range d.Images {
+		f := image.finding()
+		if worse[f.Status] > worse[out.Status] {
+			out = f
+		}
+		details = append(details, image.Name+": "+f.Detail)
+	}
+	if len(details) > 1 {
+		out.Detail = strings.Join(details, "; ")
+	}
+	return out
+}
+
+func (image Image) finding() Finding {
+	f := Finding{Code: "image", Status: OK, Title: "Kernel image"}
+	_, err := os.Stat(image.Archive)
+	archive := err == nil
+	const build = "make setup, or point --image at an archive"
 	switch {
-	case len(missing) > 0:
-		f.Status, f.Detail, f.Fix = Fail, "not built: "+strings.Join(missing, ", "), "make setup builds base, make image IMAGE=NAME another"
-	case len(d.Images) == 1:
-		f.Detail = "it is built"
-	case len(d.Images) > 1:
-		f.Detail = fmt.Sprintf("all %d are built", len(d.Images))
+	case image.Archive == "" && image.Imported == "" && image.Trouble == "":
+		f.Detail = "not looked at"
+	case image.Trouble != "":
+		f.Status, f.Detail, f.Fix = Fail, image.Trouble, build+", and start the hub again"
+	case image.Stored && archive:
+		f.Detail = "imported"
+	case image.Stored:
+		f.Detail = "imported; the archive is gone, which only another data folder would need"
+	case image.Used && archive:
+		f.Status, f.Detail, f.Fix = Fail, "containerd has lost the image; no kernel can be started", "start the hub again: it imports the archive"
+	case image.Used:
+		f.Status, f.Detail, f.Fix = Fail, "containerd has lost the image, and the archive is gone; no kernel can be started", build+", and start the hub again"
+	case archive && image.Imported != "":
+		f.Status, f.Detail, f.Fix = Warn, "containerd has lost the image that was imported", "nothing: the next start of the hub imports the archive again"
+	case archive:
+		f.Detail = "the archive is there; the first start of the hub imports it"
+	default:
+		f.Status, f.Detail, f.Fix = Fail, "the data folder has no image, and there is no archive to import", build
 	}
 	return f
 }

@@ -30,6 +30,10 @@ const (
 // come for a while. All first calls wait for one start.
 type Pool struct {
 	Start func(context.Context) (Instance, error)
+	// Changed, if set before the first call, is told when a start begins or has
+	// ended and when an instance comes or goes. No lock is
+	// held, so that two may be told at once.
+	Changed func()
 
 	mu       sync.Mutex
 	instance Instance
@@ -125,6 +129,7 @@ func (p *Pool) try(ctx context.Context, call func(net.Conn) error) error {
 func (p *Pool) acquire(ctx context.Context) (Instance, error) {
 	waited := 0
 	for {
+		begun := false
 		p.mu.Lock()
 		if p.closed {
 			p.mu.Unlock()
@@ -136,6 +141,7 @@ func (p *Pool) acquire(ctx context.Context) (Instance, error) {
 				dead := p.instance
 				p.instance = nil
 				p.mu.Unlock()
+				p.changed()
 				dead.Close()
 				if waited >= maxStarts {
 					return nil, fault.New(fault.Unavailable, "instance_ended", "The node's instances end as soon as they are started.")
@@ -152,11 +158,15 @@ func (p *Pool) acquire(ctx context.Context) (Instance, error) {
 		if p.starting == nil {
 			p.starting = make(chan struct{})
 			p.failed = nil
-			// On its own time: the caller may go, others wait for it too.
-			go p.start(context.WithoutCancel(ctx), p.starting)
+			begun = true
 		}
 		wait := p.starting
 		p.mu.Unlock()
+		if begun {
+			p.changed()
+			// On its own time: the caller may go, others wait for it too.
+			go p.start(context.WithoutCancel(ctx), wait)
+		}
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -177,6 +187,7 @@ func (p *Pool) start(ctx context.Context, done chan struct{}) {
 	defer cancel()
 	inst, err := p.Start(ctx)
 	defer close(done)
+	defer p.changed()
 	p.mu.Lock()
 	p.starting, p.failed, p.used = nil, err, time.Now()
 	p.stats.ColdStarts++
@@ -213,6 +224,7 @@ func (p *Pool) discard(inst Instance) {
 	}
 	p.mu.Unlock()
 	if mine {
+		p.changed()
 		inst.Close()
 	}
 }
@@ -227,7 +239,9 @@ func (p *Pool) Put(inst Instance) {
 	p.mu.Unlock()
 	if inst != nil {
 		inst.Close()
+		return
 	}
+	p.changed()
 }
 
 // Sweep removes an instance that nobody has called for a while.
@@ -240,7 +254,14 @@ func (p *Pool) Sweep(after time.Duration) {
 	}
 	p.instance = nil
 	p.mu.Unlock()
+	p.changed()
 	inst.Close()
+}
+
+func (p *Pool) changed() {
+	if p.Changed != nil {
+		p.Changed()
+	}
 }
 
 // Close removes the instance and refuses further calls.

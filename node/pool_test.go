@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -368,5 +370,51 @@ func TestInstancesThatEndAtOnce(t *testing.T) {
 			t.Errorf("one call started %d instances", starts)
 		}
 		p.Close()
+	})
+}
+
+// Every change of what Stats shows of instances is told, none of it under the lock.
+func TestChangesAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s := &starts{next: []Instance{NewGoodInstance()}}
+		p := NewPool(func(ctx context.Context) (Instance, error) { <-release; return s.start(ctx) })
+		var mu sync.Mutex
+		var seen []string
+		p.Changed = func() {
+			stats := p.Stats() // would wait for ever if the lock were held
+			mu.Lock()
+			defer mu.Unlock()
+			seen = append(seen, fmt.Sprintf("%d %v %v", stats.Instances, stats.Starting, stats.LastError != ""))
+		}
+		expect := func(what string, want ...string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if !slices.Equal(seen, want) {
+				t.Errorf("%s: %q, want %q", what, seen, want)
+			}
+			seen = nil
+		}
+		go p.Call(t.Context(), nothing)
+		expect("a first call", "0 true false")
+		release <- struct{}{}
+		expect("the instance is there", "1 false false")
+		p.Call(t.Context(), nothing)
+		expect("another call")
+		time.Sleep(time.Minute)
+		p.Sweep(time.Second)
+		expect("nobody called", "0 false false")
+		go p.Call(t.Context(), nothing)
+		release <- struct{}{}
+		expect("a start that fails", "0 true false", "0 false true")
+		dead := &DeadInstance{GoodInstance{done: make(chan struct{})}}
+		p.Put(dead)
+		expect("put in from outside", "1 false true")
+		go p.Call(t.Context(), nothing)
+		synctest.Wait()
+		release <- struct{}{}
+		expect("it had ended", "0 false true", "0 true true", "0 false true")
 	})
 }

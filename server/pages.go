@@ -106,9 +106,9 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		s.console.SignIn(w, r, s.page(r), next, "The page had expired. Try again.", http.StatusForbidden)
 		return
 	}
-	_, secret, err := s.hub.SignIn(r.Context(), r.PostFormValue("name"), r.PostFormValue("password"))
+	_, secret, err := s.hub.SignIn(r.Context(), s.client(r), r.PostFormValue("name"), r.PostFormValue("password"))
 	if err != nil {
-		s.log.Warn("sign-in refused", "name", r.PostFormValue("name"), "from", r.RemoteAddr, "error", err)
+		s.log.Warn("sign-in refused", "name", r.PostFormValue("name"), "from", s.client(r), "error", err)
 		s.console.SignIn(w, r, s.page(r), next, fault.Sentence(err), statusOf(err))
 		return
 	}
@@ -127,7 +127,9 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, s.Base+"/signin", http.StatusSeeOther)
 }
 
-func (s *Server) firstPassword(w http.ResponseWriter, r *http.Request) {
+// ownPassword takes the form of the first page and, where no script runs, that
+// of the account page.
+func (s *Server) ownPassword(w http.ResponseWriter, r *http.Request) {
 	u, ok := Who(r.Context())
 	if !ok {
 		s.askToSignIn(w, r)
@@ -139,7 +141,8 @@ func (s *Server) firstPassword(w http.ResponseWriter, r *http.Request) {
 		s.console.FirstPassword(w, r, s.page(r), "The two passwords are not the same.")
 		return
 	}
-	if err := s.hub.SetPassword(r.Context(), u, password); err != nil {
+	login, from := by(r.Context())
+	if err := s.hub.ChangePassword(r.Context(), u, from, r.PostFormValue("present"), password, login); err != nil {
 		s.console.FirstPassword(w, r, s.page(r), fault.Sentence(err))
 		return
 	}

@@ -94,7 +94,7 @@ func (s *Server) routes() http.Handler {
 	at("POST", "/signin", s.signIn)
 	at("POST", "/signout", s.signOut)
 	at("GET", "/welcome", s.person(func(w http.ResponseWriter, r *http.Request, p console.Page) { s.console.FirstPassword(w, r, p, "") }))
-	at("POST", "/account/password", s.firstPassword)
+	at("POST", "/account/password", s.ownPassword)
 	at("GET", "/account", s.person(s.console.Account))
 	at("GET", "/people", s.admin(s.console.People))
 	at("GET", "/machine", s.admin(s.console.Machine))
@@ -137,7 +137,7 @@ func (s *Server) api() http.Handler {
 	}
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError { return s.humaError(status, msg, errs) }
 	api.Register(a, api.Deps{
-		Hub: s.hub, Who: Who, Seed: s.Seed, Base: s.Base, Doctor: s.Doctor, Gone: s.Trees.Drop,
+		Hub: s.hub, Who: Who, By: by, Seed: s.Seed, Base: s.Base, Doctor: s.Doctor, Gone: s.Trees.Drop,
 		Fail: func(ctx context.Context, err error) error {
 			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "/api/v1", nil)
 			return s.problemOf(r, err)
@@ -207,15 +207,7 @@ func (s *Server) local(r *http.Request) bool {
 
 func (s *Server) trusted(r *http.Request) bool {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return false
-	}
-	for _, p := range s.Proxies {
-		if p.Contains(ap.Addr().Unmap()) {
-			return true
-		}
-	}
-	return false
+	return err == nil && s.isProxy(ap.Addr().Unmap())
 }
 
 // startOpen reports whether the sign-in link of the first start still works.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/subtle"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"cellar/internal/fault"
@@ -28,14 +30,22 @@ type whoKey struct{}
 
 // who is the person behind a request.
 type who struct {
-	user hub.User
-	how  int
+	user  hub.User
+	how   int
+	login []byte // the hash of the login it came by, with byCookie
+	from  string // the address it comes from
 }
 
 // Who returns the person that authenticate found; false when there is none.
 func Who(ctx context.Context) (hub.User, bool) {
 	w, ok := ctx.Value(whoKey{}).(who)
 	return w.user, ok && w.how != byNothing
+}
+
+// by tells the login that a request came by, nil for none, and its address.
+func by(ctx context.Context) (login []byte, from string) {
+	w, _ := ctx.Value(whoKey{}).(who)
+	return w.login, w.from
 }
 
 // authenticate finds out who sends a request and refuses what a foreign page
@@ -52,6 +62,7 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 		if secret := s.cookieSecret(r); secret == "" {
 			s.setCookie(w, r, xsrfCookie, hub.Secret(), false)
 		}
+		id.from = s.client(r)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, id)))
 	})
 }
@@ -64,10 +75,10 @@ func (s *Server) identify(r *http.Request) who {
 	ctx := r.Context()
 	if t := token(r); t != "" {
 		if s.start != "" && subtle.ConstantTimeCompare([]byte(t), []byte(s.start)) == 1 && s.startOpen(ctx) {
-			return who{s.first, byToken}
+			return who{user: s.first, how: byToken}
 		}
 		if u, err := s.hub.ByToken(ctx, t); err == nil {
-			return who{u, byToken}
+			return who{user: u, how: byToken}
 		}
 		if r.Header.Get("Authorization") != "" {
 			return who{} // a wrong token is not made good by a cookie
@@ -75,7 +86,7 @@ func (s *Server) identify(r *http.Request) who {
 	}
 	if c, err := r.Cookie(loginCookie); err == nil {
 		if u, err := s.hub.ByLogin(ctx, c.Value); err == nil {
-			return who{u, byCookie}
+			return who{user: u, how: byCookie, login: hub.HashSecret(c.Value)}
 		}
 	}
 	return who{}
@@ -143,6 +154,30 @@ func (s *Server) host(r *http.Request) string {
 		return h
 	}
 	return r.Host
+}
+
+// client is the address a request comes from, through trusted proxies: each adds
+// the one it hears from at the end, so the last that is no proxy's is the client's.
+// What stands before it the client may have made up.
+func (s *Server) client(r *http.Request) string {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	addr := ap.Addr().Unmap()
+	list := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(list) - 1; i >= 0 && s.isProxy(addr); i-- {
+		next, err := netip.ParseAddr(strings.TrimSpace(list[i]))
+		if err != nil {
+			break
+		}
+		addr = next.Unmap()
+	}
+	return addr.String()
+}
+
+func (s *Server) isProxy(addr netip.Addr) bool {
+	return slices.ContainsFunc(s.Proxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 func (s *Server) secure(r *http.Request) bool {

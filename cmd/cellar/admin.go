@@ -144,7 +144,7 @@ func (c *doctorCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if err := c.defaults(); err != nil {
 		return err
 	}
-	d := machine.Doctor{Tools: c.Tools, Data: existing(c.Data), Images: c.archives()}
+	d := machine.Doctor{Tools: c.Tools, Data: existing(c.Data), Images: imagesOf(ctx, c.dataFlags)}
 	list := d.Examine(ctx)
 	failed := 0
 	if c.JSON {

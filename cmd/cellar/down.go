@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -93,8 +94,9 @@ func (w *world) removeAll(ctx context.Context) error {
 	for _, s := range list {
 		err = errors.Join(err, w.runtime.Remove(ctx, s.Name))
 	}
-	dirs, _ := filepath.Glob(filepath.Join(w.Data, "nodes", "*", "instance-*"))
+	dirs, _ := fs.Glob(os.DirFS(w.Data), "nodes/*/instance-*") // not filepath.Glob: the data folder's name is no pattern
 	for _, d := range dirs {
+		d = filepath.Join(w.Data, d)
 		for _, m := range []string{"files-merged", "home-merged"} {
 			syscall.Unmount(filepath.Join(d, m), syscall.MNT_DETACH)
 		}

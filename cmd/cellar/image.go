@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -16,8 +17,23 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"cellar/internal/fault"
+	"cellar/kernel/containerd"
+	"cellar/machine"
 	"cellar/server/hub"
 )
+
+// Codes of an image that no kernel can be made of, whenever it is tried.
+const (
+	notAnArchive  = "image_not_an_archive"
+	withoutKernel = "image_without_kernel"
+)
+
+// unusable reports whether err says that the image itself is of no use.
+func unusable(err error) bool {
+	code := fault.CodeOf(err)
+	return code == notAnArchive || code == withoutKernel
+}
 
 // imageFlag is a kernel image as the operator gives it: NAME=ARCHIVE, or an
 // archive alone, whose file name gives the name. A folder is an OCI layout.
@@ -108,23 +124,42 @@ func writeImported(file string, list []imported) error {
 }
 
 // images makes sure that all images are in the store, and says what they hold.
-func (w *world) images(ctx context.Context) ([]hub.Image, error) {
+// One that is of no use is told and left out: people reach their files, and the
+// kernels that exist go on. none says why no kernel at all can be made.
+func (w *world) images(ctx context.Context) (out []hub.Image, none, err error) {
 	if err := checkImages(w.Image); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []hub.Image
+	w.found = map[string]foundImage{}
 	for _, f := range w.Image {
 		ref, err := w.image(ctx, f)
-		if err != nil {
-			return nil, fmt.Errorf("image %s: %w", f.Name, err)
+		var specs []hub.KernelSpec
+		if err == nil {
+			specs, err = w.specs(ctx, ref)
 		}
-		specs, err := w.specs(ctx, ref)
+		if err != nil && !unusable(err) {
+			return nil, nil, fmt.Errorf("image %s: %w", f.Name, err)
+		}
+		w.found[f.Name] = foundImage{ref, err}
 		if err != nil {
-			return nil, fmt.Errorf("image %s: %w", f.Name, err)
+			w.log.Error("no kernel can be started from an image", "image", f.Name, "archive", f.Archive, "code", fault.CodeOf(err), "error", err)
+			if none == nil {
+				none = err
+			}
+			continue
 		}
 		out = append(out, hub.Image{Name: f.Name, Ref: ref, Specs: specs})
 	}
-	return out, nil
+	if len(out) > 0 {
+		none = nil
+	}
+	return out, none, nil
+}
+
+// foundImage is what came of one of the images at the start.
+type foundImage struct {
+	ref string
+	err error
 }
 
 // image makes sure that one image is in the store and names it.
@@ -163,6 +198,9 @@ func (w *world) image(ctx context.Context, f imageFlag) (string, error) {
 
 func (w *world) importImage(ctx context.Context, f imageFlag) (string, error) {
 	w.log.Info("importing a kernel image", "image", f.Name, "archive", f.Archive)
+	if err := f.check(); err != nil {
+		return "", err
+	}
 	r, err := openArchive(f.Archive)
 	if err != nil {
 		return "", err
@@ -170,12 +208,66 @@ func (w *world) importImage(ctx context.Context, f imageFlag) (string, error) {
 	defer r.Close()
 	names, err := w.runtime.ImportImage(ctx, r)
 	if err != nil {
+		// With containerd in order it is the archive that is not.
+		if serving, _ := w.client.IsServing(ctx); serving && ctx.Err() == nil {
+			err = fault.Wrap(fault.Unavailable, notAnArchive, "The kernel image given to this server is damaged: it cannot be read to its end.", err)
+		}
 		return "", err
 	}
 	if len(names) == 0 {
-		return "", fmt.Errorf("%s holds no image", f.Archive)
+		return "", fault.New(fault.Unavailable, notAnArchive, "The kernel image given to this server holds no image with a name.")
 	}
 	return w.runtime.PinImage(ctx, names[0])
+}
+
+// check looks whether the archive is one; a layout's folder is.
+func (f imageFlag) check() error {
+	if isDir(f.Archive) {
+		return nil
+	}
+	file, err := os.Open(f.Archive)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return checkArchive(file)
+}
+
+// checkArchive looks whether a file is what --image takes: a tar of an OCI
+// layout, or as docker save writes it. Import would find out, but late and in
+// words that name neither the file nor what is wrong with it.
+func checkArchive(f io.ReadSeeker) error {
+	no := func(sentence string, err error) error {
+		if err == nil {
+			err = errors.New("not an OCI archive")
+		}
+		return fault.Wrap(fault.Unavailable, notAnArchive, "The kernel image given to this server "+sentence, err)
+	}
+	var magic [4]byte
+	if n, err := io.ReadFull(f, magic[:]); err != nil && n == 0 {
+		return no("is an empty file.", err)
+	}
+	if (magic[0] == 0x1f && magic[1] == 0x8b) || string(magic[:]) == "\x28\xb5\x2f\xfd" {
+		return no("is compressed: unpack it (gunzip, zstd -d) and give the tar.", nil)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	found := map[string]bool{}
+	for t := tar.NewReader(f); ; {
+		header, err := t.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return no("is not an OCI archive: it is not a tar, or only the beginning of one.", err)
+		}
+		found[path.Clean(header.Name)] = true
+	}
+	if found["manifest.json"] || (found["oci-layout"] && found["index.json"]) {
+		return nil
+	}
+	return no("is not an OCI archive: it is a tar without oci-layout, index.json or manifest.json.", nil)
 }
 
 // look describes the archive by what changes whenever it does.
@@ -232,7 +324,8 @@ func (w *world) specs(ctx context.Context, ref string) ([]hub.KernelSpec, error)
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, errors.New("it holds no Jupyter kernel (no kernel.json in share/jupyter/kernels)")
+		return nil, fault.Wrap(fault.Unavailable, withoutKernel, "The kernel image given to this server holds no Jupyter kernel: there is no kernel.json below share/jupyter/kernels.",
+			fmt.Errorf("image %s", ref))
 	}
 	var out []hub.KernelSpec
 	for _, s := range list {
@@ -242,4 +335,26 @@ func (w *world) specs(ctx context.Context, ref string) ([]hub.KernelSpec, error)
 		})
 	}
 	return out, nil
+}
+
+// imagesOf is what a data folder has of the images, whether or not a hub runs.
+func imagesOf(ctx context.Context, d dataFlags) (out []machine.Image) {
+	known := readImported(filepath.Join(d.Data, "image.json"))
+	for _, f := range d.Image {
+		image := machine.Image{Name: f.Name, Archive: f.Archive}
+		for _, have := range known {
+			if have.Name == f.Name {
+				image.Imported = have.Ref
+			}
+		}
+		if image.Imported != "" {
+			daemon := containerd.Daemon{Root: filepath.Join(d.Data, "containerd"), State: containerd.StateDir(d.Data)}
+			image.Stored = daemon.HasImage(ctx, image.Imported)
+		}
+		if err := f.check(); err != nil && !errors.Is(err, os.ErrNotExist) {
+			image.Trouble = fault.Sentence(err)
+		}
+		out = append(out, image)
+	}
+	return out
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,11 +17,12 @@ import (
 var version = "dev"
 
 type program struct {
-	Serve  serveCmd  `cmd:"" help:"Run the hub."`
-	Token  tokenCmd  `cmd:"" help:"Print a new API token of the administrator, or of --user."`
-	User   userCmd   `cmd:"" help:"Accounts."`
-	Down   downCmd   `cmd:"" help:"End all that belongs to a data folder: sessions hibernate, or are dropped with --kill."`
-	Doctor doctorCmd `cmd:"" help:"Look at this machine: what works, what does not, and what to do about it."`
+	Serve   serveCmd   `cmd:"" help:"Run the hub."`
+	Token   tokenCmd   `cmd:"" help:"Print a new API token of the administrator, or of --user."`
+	User    userCmd    `cmd:"" help:"Accounts."`
+	Down    downCmd    `cmd:"" help:"End all that belongs to a data folder: sessions hibernate, or are dropped with --kill."`
+	Doctor  doctorCmd  `cmd:"" help:"Look at this machine: what works, what does not, and what to do about it."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema, after a copy of it; with --check only list what is to do."`
 
 	Config  kong.ConfigFlag  `help:"A JSON file with values for the flags." placeholder:"FILE"`
 	Version kong.VersionFlag `help:"Print the version."`
@@ -32,11 +34,38 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// commandLine makes the parser of p. A flag's value comes from the command line,
+// else the environment, else the file (of --config, else the one given), else
+// the default.
+func commandLine(p *program, file string, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(p, append([]kong.Option{
+		kong.Name("cellar"), kong.Description("Cellar: notebooks whose sessions are never lost."), kong.DefaultEnvars("CELLAR"),
+		kong.Configuration(belowEnvironment, file), kong.Vars{"version": version},
+	}, more...)...)
+}
+
+// belowEnvironment reads a configuration file. Kong asks files after it has
+// looked at the environment and lets them win, so ours keeps quiet about what
+// the environment says: a file is for all starts, a variable for this one.
+func belowEnvironment(r io.Reader) (kong.Resolver, error) {
+	file, err := kong.JSON(r)
+	if err != nil {
+		return nil, err
+	}
+	return kong.ResolverFunc(func(c *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+		for _, name := range flag.Envs {
+			if _, set := os.LookupEnv(name); set {
+				return nil, nil
+			}
+		}
+		return file.Resolve(c, parent, flag)
+	}), nil
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var p program
-	parser, err := kong.New(&p, kong.Name("cellar"), kong.Description("Cellar: notebooks whose sessions are never lost."),
-		kong.DefaultEnvars("CELLAR"), kong.Configuration(kong.JSON, "/etc/cellar/config.json"), kong.UsageOnError(),
-		kong.Vars{"version": version}, kong.Writers(stdout, stderr), kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(stdout, (*io.Writer)(nil)))
+	parser, err := commandLine(&p, "/etc/cellar/config.json", kong.UsageOnError(), kong.Writers(stdout, stderr),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(stdout, (*io.Writer)(nil)))
 	if err != nil {
 		fmt.Fprintln(stderr, "cellar:", err)
 		return 2
@@ -48,6 +77,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err := k.Run(); err != nil {
 		fmt.Fprintln(stderr, "cellar:", err)
+		var exit *exitError
+		if errors.As(err, &exit) {
+			return exit.status
+		}
 		return 1
 	}
 	return 0

@@ -27,15 +27,16 @@ import (
 
 type serveCmd struct {
 	dataFlags
-	Listen         string        `help:"Address to listen on." default:"127.0.0.1:8888"`
-	BasePath       string        `help:"Path prefix behind a proxy, e.g. /cellar." default:""`
-	TrustedProxies []string      `help:"Networks whose X-Forwarded-* headers are believed, e.g. 127.0.0.1/32."`
-	TLSCert        string        `help:"Certificate file (PEM); read again when it changes." type:"path"`
-	TLSKey         string        `help:"Key file (PEM)." type:"path"`
-	Idle           time.Duration `help:"A kernel idle for so long hibernates; 0 means never." default:"30m"`
-	NodeIdle       time.Duration `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
-	JournalQuota   int64         `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
-	LogLevel       slog.Level    `help:"debug, info, warn or error." default:"info"`
+	Listen         string         `help:"Address to listen on." default:"127.0.0.1:8888"`
+	BasePath       string         `help:"Path prefix behind a proxy, e.g. /cellar." default:""`
+	TrustedProxies []string       `help:"Networks whose X-Forwarded-* headers are believed, e.g. 127.0.0.1/32."`
+	TLSCert        string         `help:"Certificate file (PEM); read again when it changes." type:"path"`
+	TLSKey         string         `help:"Key file (PEM)." type:"path"`
+	Idle           time.Duration  `help:"A kernel idle for so long hibernates; 0 means never." default:"30m"`
+	NodeIdle       time.Duration  `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
+	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
+	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
+	LogLevel       slog.Level     `help:"debug, info, warn or error." default:"info"`
 
 	Fault []string `help:"Inject a fault: STEP=kill|fail|containerd. For tests." hidden:"" env:"-"`
 }
@@ -69,7 +70,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault)})
+	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault)})
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if first.PasswordHash == "" {
 		start = hub.Secret()
 	}
-	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding { return w.doctor().Examine(ctx) })
+	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding { return w.doctor(ctx).Examine(ctx) })
 	handler, err := server.New(server.Options{
 		Hub: h, Lab: web.Lab(), Base: base, Proxies: proxies, First: first, Start: start, Version: version, Log: log, Trees: w.trees,
 		Seed:   tour.Write,
@@ -158,7 +159,7 @@ func (w *world) ready(ctx context.Context) error {
 	if ok, err := w.client.IsServing(ctx); err != nil || !ok {
 		return fault.Wrap(fault.Unavailable, "containerd", "containerd does not answer.", err)
 	}
-	return nil
+	return w.noImage
 }
 
 func parsePrefixes(list []string) (out []netip.Prefix, err error) {

@@ -15,6 +15,7 @@ import (
 
 	client "github.com/containerd/containerd/v2/client"
 
+	"cellar/internal/fault"
 	"cellar/kernel/containerd"
 	"cellar/kernel/support"
 	"cellar/machine"
@@ -44,8 +45,10 @@ type world struct {
 	proc       machine.ProcViews
 	procErr    error
 	parts      string
-	name       string // shortName of the data folder
-	home       string // the data folder by its own name; Data may be another way to it
+	name       string                // shortName of the data folder
+	home       string                // the data folder by its own name; Data may be another way to it
+	found      map[string]foundImage // by the operator's name of the image
+	noImage    error                 // why no kernel can be started
 	trees      *server.Trees
 }
 
@@ -239,16 +242,18 @@ func (w *world) layOutParts() error {
 
 // hub opens the hub on this world.
 func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
-	images, err := w.images(ctx)
+	images, none, err := w.images(ctx)
 	if err != nil {
 		return nil, err
 	}
+	config.NoImage, w.noImage = none, none
 	config.Data, config.Parts, config.ShortName = w.Data, w.parts, w.name
+	config.MachineMemory = machine.TotalMemory()
 	if config.Configurations == nil {
-		config.Configurations = hub.DefaultConfigurations(machine.TotalMemory())
+		config.Configurations = hub.DefaultConfigurations(config.MachineMemory)
 	}
-	if config.Default == "" {
-		config.Default = config.Configurations[0].Name
+	if config.Default = hub.FirstThatFits(config.Configurations, config.MachineMemory); config.Default == "" {
+		return nil, errors.New("none of the configurations fits this machine: new kernels would have none")
 	}
 	if w.networkErr == nil {
 		config.Bridge = hub.Bridge{Name: w.network.Name, Prefix: w.network.Prefix}
@@ -261,16 +266,15 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	return hub.Open(ctx, h, images)
 }
 
-func (w *world) doctor() machine.Doctor {
-	return machine.Doctor{Tools: w.Tools, Data: w.Data, Images: w.archives(), Network: &w.network, NetworkError: w.networkErr, ProcError: w.procErr}
-}
-
-// archives are the files of all images.
-func (d *dataFlags) archives() (out []string) {
-	for _, f := range d.Image {
-		out = append(out, f.Archive)
+func (w *world) doctor(ctx context.Context) machine.Doctor {
+	d := machine.Doctor{Tools: w.Tools, Data: w.Data, Network: &w.network, NetworkError: w.networkErr, ProcError: w.procErr}
+	for _, f := range w.Image {
+		found := w.found[f.Name]
+		image := machine.Image{Name: f.Name, Archive: f.Archive, Imported: found.ref, Used: true, Trouble: fault.Sentence(found.err)}
+		image.Stored = found.ref != "" && w.runtime.HasImage(ctx, found.ref)
+		d.Images = append(d.Images, image)
 	}
-	return out
+	return d
 }
 
 func (w *world) close() {

@@ -59,6 +59,7 @@ var allowed = map[string]string{
 // internal/testkit, which every test may use.
 var allowedInTests = map[string]string{
 	"kernel/containerd": "cmd/cellar-keep kernel/keep kernel/support kernel/wire",
+	"server":            "server/store",
 	"server/hub":        "server/store",
 	"test/acceptance":   "kernel/containerd node",
 }

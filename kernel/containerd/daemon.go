@@ -97,6 +97,21 @@ func (d Daemon) connect(ctx context.Context, limit time.Duration) (*client.Clien
 	return c, nil
 }
 
+// HasImage reports whether ref, name@digest, is in the store: by asking the
+// daemon or, where none runs, by the content that ref begins with.
+func (d Daemon) HasImage(ctx context.Context, ref string) bool {
+	if c, err := d.connect(ctx, time.Second); err == nil {
+		defer c.Close()
+		return (&Runtime{c: c}).HasImage(ctx, ref)
+	}
+	_, digest, ok := strings.Cut(ref, "@sha256:")
+	if _, err := hex.DecodeString(digest); err != nil || !ok {
+		return false
+	}
+	st, err := os.Stat(filepath.Join(d.Root, "io.containerd.content.v1.content", "blobs", "sha256", digest))
+	return err == nil && st.Mode().IsRegular()
+}
+
 func (d Daemon) spawn() error {
 	for _, dir := range []string{d.Root, d.State} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {

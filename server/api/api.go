@@ -17,8 +17,9 @@ import (
 type Deps struct {
 	Hub  *hub.Hub
 	Who  func(context.Context) (hub.User, bool)
-	Seed func(dir string) error // puts the tour into a new project
-	Base string                 // path prefix of the server
+	By   func(context.Context) (login []byte, from string) // the hash of the login a request came by, nil for none; its address
+	Seed func(dir string) error                            // puts the tour into a new project
+	Base string                                            // path prefix of the server
 	// Doctor checks the machine.
 	Doctor func(context.Context) []Finding
 	// Gone drops what the server holds for a deleted project.

@@ -57,7 +57,7 @@ func (x *api) kernels() {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := x.Hub.Configuration(in.Body.Configuration); err != nil {
+		if _, err := x.Hub.Offer(in.Body.Configuration); err != nil {
 			return nil, err
 		}
 		return x.begin(ctx, in.P, "switch "+in.K, func(ctx context.Context, o *hub.Operation) (any, error) {

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"io"
+	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/sse"
@@ -30,6 +32,32 @@ func (x *api) operation(ctx context.Context, id string) (*hub.Operation, error) 
 	return o, nil
 }
 
+// stream describes a stream of events that is refused before it begins: once it
+// has, its status is 200 and nothing can be said any more.
+func (x *api) stream(id, path, summary string, may func(huma.Context) error) huma.Operation {
+	return huma.Operation{
+		OperationID: id, Method: get, Path: path, Summary: summary, Security: []map[string][]string{{"token": {}}, {"cookie": {}}},
+		Middlewares: huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
+			if err := may(ctx); err != nil {
+				err = x.Fail(ctx.Context(), err)
+				status := http.StatusInternalServerError
+				if known, ok := err.(huma.StatusError); ok {
+					status = known.GetStatus()
+				}
+				huma.WriteErr(x.API, ctx, status, err.Error(), err)
+				return
+			}
+			// A comment: the follower knows at once that it follows, however long nothing happens.
+			ctx.SetHeader("Content-Type", "text/event-stream")
+			io.WriteString(ctx.BodyWriter(), ": following\n\n")
+			if w, ok := ctx.BodyWriter().(http.ResponseWriter); ok {
+				http.NewResponseController(w).Flush()
+			}
+			next(ctx)
+		}},
+	}
+}
+
 func (x *api) operations() {
 	add(x, get, "/operations/{id}", "Show an operation", ok, func(ctx context.Context, in *InOperation) (*operationBody, error) {
 		o, err := x.operation(ctx, in.ID)
@@ -48,7 +76,10 @@ func (x *api) operations() {
 		s, _ := o.State()
 		return &operationBody{s}, nil
 	})
-	sse.Register(x.API, huma.Operation{OperationID: "operation-events", Method: get, Path: "/operations/{id}/events", Summary: "Follow an operation"},
+	sse.Register(x.API, x.stream("operation-events", "/operations/{id}/events", "Follow an operation", func(ctx huma.Context) error {
+		_, err := x.operation(ctx.Context(), ctx.Param("id"))
+		return err
+	}),
 		map[string]any{"message": hub.OperationState{}}, func(ctx context.Context, in *InOperation, send sse.Sender) {
 			o, err := x.operation(ctx, in.ID)
 			if err != nil {
@@ -70,7 +101,10 @@ func (x *api) operations() {
 	type kernelEvent struct{ hub.View }
 	type runEvent struct{ hub.RunView }
 	type nodeEvent struct{ hub.NodeView }
-	sse.Register(x.API, huma.Operation{OperationID: "project-events", Method: get, Path: "/projects/{p}/events", Summary: "Follow what happens in a project"},
+	sse.Register(x.API, x.stream("project-events", "/projects/{p}/events", "Follow what happens in a project", func(ctx huma.Context) error {
+		_, _, err := x.project(ctx.Context(), ctx.Param("p"))
+		return err
+	}),
 		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}}, func(ctx context.Context, in *InProject, send sse.Sender) {
 			_, p, err := x.project(ctx, in.P)
 			if err != nil {

@@ -41,8 +41,9 @@ func (x *api) people() {
 		u, err := x.user(ctx)
 		return &body[person]{personOf(u)}, err
 	})
-	add(x, post, "/password", "Change my password", gone, func(ctx context.Context, in *struct {
+	add(x, post, "/password", "Change my password; my other logins end", gone, func(ctx context.Context, in *struct {
 		Body struct {
+			Present  string `json:"present,omitempty" doc:"the password of now; may be left out only while there is none"`
 			Password string `json:"password"`
 		}
 	}) (*none, error) {
@@ -50,7 +51,8 @@ func (x *api) people() {
 		if err != nil {
 			return nil, err
 		}
-		return nil, x.Hub.SetPassword(ctx, u, in.Body.Password)
+		login, from := x.By(ctx)
+		return nil, x.Hub.ChangePassword(ctx, u, from, in.Body.Present, in.Body.Password, login)
 	})
 	add(x, get, "/users", "List users", ok, func(ctx context.Context, _ *none) (*body[list[person]], error) {
 		if _, err := x.admin(ctx); err != nil {

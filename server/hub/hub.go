@@ -34,11 +34,13 @@ type Config struct {
 	Parts          string // version of keeper and support files: Data/parts/<Parts>
 	Configurations []Configuration
 	Default        string        // name of the configuration of new kernels
+	MachineMemory  int64         // bytes; 0: not known
 	IdleAfter      time.Duration // a kernel idle that long hibernates; 0: never
 	NodeIdleAfter  time.Duration // an instance idle that long is removed
 	Bridge         Bridge        // network of the kernels; zero: loopback only
 	JournalQuota   int64
 	DefaultSpec    string // of the first image; empty: see defaultSpec
+	NoImage        error  // why no kernel can be started; nil: an image is in order
 	ProcViews      string // folder of an lxcfs; empty: none
 	// Fault, when set, is asked at every named step of a deed and may kill, fail
 	// or disturb: the tests' tables of steps and failures are made with it.
@@ -123,6 +125,21 @@ func (h *Hub) Close() {
 
 // Specs are the kernels that can be started.
 func (h *Hub) Specs() map[string]KernelSpec { return h.specs }
+
+// Spec finds a kernel that can be started; an empty name means the default.
+func (h *Hub) Spec(name string) (KernelSpec, error) {
+	if name == "" {
+		name = h.DefaultSpec
+	}
+	s, ok := h.specs[name]
+	switch {
+	case ok:
+		return s, nil
+	case h.NoImage != nil:
+		return s, h.NoImage
+	}
+	return s, fault.Newf(fault.Invalid, "unknown_kernel", "There is no kernel %q on this server.", name)
+}
 
 // Follow gives the events of a project; call the function when done.
 func (h *Hub) Follow(project string) (<-chan Event, func()) { return h.events.follow(project) }

@@ -29,6 +29,7 @@ type instances struct {
 	mu    sync.Mutex
 	pools map[string]*pool
 	used  map[uint32]bool
+	tell  sync.Mutex // one event at a time: the last one sent is the newest
 }
 
 type pool struct{ *node.Pool }
@@ -39,6 +40,7 @@ func (i *instances) pool(n Node) *pool {
 	p := i.pools[n.ID]
 	if p == nil {
 		p = &pool{node.NewPool(func(ctx context.Context) (node.Instance, error) { return i.h.startInstance(ctx, n) })}
+		p.Changed = func() { i.h.nodeChanged(n.ID) }
 		i.pools[n.ID] = p
 	}
 	return p

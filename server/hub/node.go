@@ -31,6 +31,7 @@ type NodeView struct {
 	Errors        int64        `json:"errors"`
 	ColdStarts    int64        `json:"cold_starts"`
 	CreatedAt     time.Time    `json:"created_at"`
+	Gone          bool         `json:"gone,omitempty" doc:"in events only: the node was deleted"`
 }
 
 // NodeView returns what is shown of a node.
@@ -105,12 +106,26 @@ func (h *Hub) DeleteNode(ctx context.Context, p Project, id string) error {
 	if err := h.Store.DeleteNode(ctx, id); err != nil {
 		return err
 	}
+	h.events.send(Event{Project: p.ID, Type: "node", Data: NodeView{ID: id, Name: n.Name, Project: p.ID, Gone: true}})
 	h.nodes.drop(id)
 	err = os.RemoveAll(h.nodeDir(id))
 	if c, e := h.Store.Checkpoint(ctx, p.ID, n.Checkpoint); e == nil && c.Kind == KindPublish {
 		err = errors.Join(err, h.DeleteCheckpoint(ctx, p.ID, c.ID))
 	}
 	return err
+}
+
+// nodeChanged tells followers of a node's project how the node is now. One that
+// is deleted says nothing any more.
+func (h *Hub) nodeChanged(id string) {
+	n, err := h.Store.Node(context.WithoutCancel(h.ctx), id)
+	if err == nil {
+		h.nodes.tell.Lock()
+		defer h.nodes.tell.Unlock()
+		h.events.send(Event{Project: n.Project, Type: "node", Data: h.NodeView(n)})
+	} else if !errors.Is(err, fault.NotFound) {
+		h.Log.Warn("followers are not told of a node", "node", id, "error", err)
+	}
 }
 
 // NodeOf finds a node of a project.

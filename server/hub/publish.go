@@ -173,7 +173,7 @@ func (h *Hub) Publish(ctx context.Context, p Project, pub Publication, o *Operat
 	if busy {
 		return nil, errBusy
 	}
-	if _, err := h.Configuration(conf); err != nil {
+	if _, err := h.Offer(conf); err != nil {
 		return nil, err
 	}
 	c, err := h.Keep(ctx, l, KindPublish, name, o)
@@ -209,7 +209,7 @@ func (h *Hub) Publish(ctx context.Context, p Project, pub Publication, o *Operat
 	if err := h.nodes.warm(ctx, n); err != nil {
 		return nil, undo(err)
 	}
-	h.events.send(Event{Project: p.ID, Type: "node", Data: h.NodeView(n)})
+	h.nodeChanged(n.ID)
 	return &Published{ID: n.ID, URL: "/nodes/" + n.ID + "/execute", Key: key}, nil
 }
 

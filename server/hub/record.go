@@ -129,7 +129,8 @@ type Store interface {
 	UserByName(ctx context.Context, name string) (User, error)
 	UserByID(ctx context.Context, id string) (User, error)
 	Users(ctx context.Context) ([]User, error)
-	SetPassword(ctx context.Context, user, hash string) error
+	// SetPassword ends the user's logins too, all but the one with hash keep.
+	SetPassword(ctx context.Context, user, hash string, keep []byte) error
 
 	AddToken(ctx context.Context, t Token) error
 	TokenByHash(ctx context.Context, hash []byte) (Token, error)

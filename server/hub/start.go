@@ -23,14 +23,11 @@ const kernelUID = 1000
 // StartKernel starts a kernel for a project. dir is its working folder below
 // the project's files.
 func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configuration string) (*Live, error) {
-	if spec == "" {
-		spec = h.DefaultSpec
+	s, err := h.Spec(spec)
+	if err != nil {
+		return nil, err
 	}
-	s, ok := h.specs[spec]
-	if !ok {
-		return nil, fault.Newf(fault.Invalid, "unknown_kernel", "There is no kernel %q on this server.", spec)
-	}
-	c, err := h.Configuration(configuration)
+	c, err := h.Offer(configuration)
 	if err != nil {
 		return nil, err
 	}
@@ -342,6 +339,9 @@ func (h *Hub) Restart(ctx context.Context, l *Live) error {
 	ctx = context.WithoutCancel(ctx)
 	old := l.Record()
 	if _, ok := h.specFor(old); !ok { // its image is not given any more: what runs is all there is
+		if h.NoImage != nil {
+			return h.NoImage
+		}
 		return fault.Newf(fault.Unsupported, "unknown_kernel", "No image of this server has a kernel %q any more, so it cannot be restarted. What it holds is kept.", old.Spec)
 	}
 	l.unlink()

@@ -15,12 +15,9 @@ import (
 // Switch gives a kernel another configuration, keeping its state: in place when
 // it runs, or, with move, by checkpoint and restore into a new container.
 func (h *Hub) Switch(ctx context.Context, l *Live, name string, move bool, o *Operation) error {
-	conf, err := h.Configuration(name)
+	conf, err := h.Offer(name)
 	if err != nil {
 		return err
-	}
-	if !h.Available(conf) {
-		return fault.Newf(fault.Unavailable, "configuration_unavailable", "This machine cannot give %s.", conf.Name)
 	}
 	release, err := l.take(ctx)
 	if err != nil {

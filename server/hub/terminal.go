@@ -54,7 +54,10 @@ func (h *Hub) shells(ctx context.Context, p Project, start bool) (string, error)
 	if err := h.prepareProject(p); err != nil {
 		return "", err
 	}
-	s := h.specs[h.DefaultSpec]
+	s, err := h.Spec("")
+	if err != nil {
+		return "", err
+	}
 	c := h.base(p, s, name, "terminal", h.Parts)
 	address := h.freeAddress()
 	h.nodes.use(address, true)
@@ -120,6 +123,9 @@ func (h *Hub) NewTerminal(ctx context.Context, p Project, wish, dir string) (str
 // AttachTerminal shows a terminal.
 func (h *Hub) AttachTerminal(ctx context.Context, p Project, name string, start bool, dir string) (*terminal.Client, error) {
 	container, err := h.shells(ctx, p, start)
+	if err != nil && errors.Is(err, h.NoImage) {
+		return nil, err // says more, and what the operator can do
+	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "terminal_failed", "The terminals' container did not start.", err)
 	}

@@ -103,9 +103,10 @@ func (h *Hub) AddUser(ctx context.Context, name string, admin bool) (User, strin
 var errSignIn = fault.New(fault.Denied, "wrong_password", "The name or the password is wrong.")
 
 // SignIn checks a password and opens a login; the secret goes into the cookie.
-func (h *Hub) SignIn(ctx context.Context, name, password string) (User, string, error) {
-	if !h.attempts.allow(name) {
-		return User{}, "", fault.New(fault.Exhausted, "too_many_attempts", "Too many attempts for this name. Wait five minutes and try again.")
+// From is the address of whoever tries, empty if there is none.
+func (h *Hub) SignIn(ctx context.Context, from, name, password string) (User, string, error) {
+	if err := h.attempts.begin(name, from); err != nil {
+		return User{}, "", err
 	}
 	u, err := h.Store.UserByName(ctx, name)
 	if err != nil && !errors.Is(err, fault.NotFound) {
@@ -116,9 +117,9 @@ func (h *Hub) SignIn(ctx context.Context, name, password string) (User, string, 
 		hash = noOne
 	}
 	if !checkPassword(hash, password) || err != nil {
-		h.attempts.failed(name)
 		return User{}, "", errSignIn
 	}
+	h.attempts.right(name, from)
 	secret, err := h.OpenLogin(ctx, u)
 	return u, secret, err
 }
@@ -130,12 +131,49 @@ func (h *Hub) OpenLogin(ctx context.Context, u User) (string, error) {
 	return secret, h.Store.AddLogin(ctx, Login{Hash: HashSecret(secret), User: u.ID, CreatedAt: now, ExpiresAt: now.Add(loginLasts)})
 }
 
-// SetPassword gives a user another password.
+// SetPassword gives a user another password, as an administrator does: all
+// logins of the user end.
 func (h *Hub) SetPassword(ctx context.Context, u User, password string) error {
+	return h.setPassword(ctx, u, password, nil)
+}
+
+func (h *Hub) setPassword(ctx context.Context, u User, password string, keep []byte) error {
+	if err := checkNewPassword(password); err != nil {
+		return err
+	}
+	return h.Store.SetPassword(ctx, u.ID, hashPassword(password), keep)
+}
+
+func checkNewPassword(password string) error {
 	if len(password) < minPassword || len(password) > maxPassword {
 		return fault.Newf(fault.Invalid, "password_length", "A password has at least %d characters.", minPassword)
 	}
-	return h.Store.SetPassword(ctx, u.ID, hashPassword(password))
+	return nil
+}
+
+var errPresentPassword = fault.New(fault.Denied, "wrong_password", "The present password is wrong.")
+
+// ChangePassword is the user's own deed. It takes the present password, if there
+// is one: whoever finds a browser signed in must not get the account with it.
+// Logins end, but for the one with hash keep; API tokens stay.
+func (h *Hub) ChangePassword(ctx context.Context, u User, from, present, password string, keep []byte) error {
+	if err := checkNewPassword(password); err != nil {
+		return err
+	}
+	u, err := h.Store.UserByID(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	if u.PasswordHash != "" {
+		if err := h.attempts.begin(u.Name, from); err != nil {
+			return err
+		}
+		if !checkPassword(u.PasswordHash, present) {
+			return errPresentPassword
+		}
+		h.attempts.right(u.Name, from)
+	}
+	return h.setPassword(ctx, u, password, keep)
 }
 
 // ByLogin finds who a cookie's secret belongs to.

@@ -29,7 +29,7 @@ func TestSignIn(t *testing.T) {
 	if err != nil || len(password) < 12 || u.Admin || !strings.HasPrefix(u.PasswordHash, "$argon2id$v=19$m=65536,t=3,p=2$") || strings.Contains(u.PasswordHash, password) {
 		t.Fatalf("%+v, %q, %v", u, password, err)
 	}
-	got, secret, err := h.SignIn(ctx, "ada", password)
+	got, secret, err := h.SignIn(ctx, "192.0.2.1", "ada", password)
 	if err != nil || got.ID != u.ID {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -44,7 +44,7 @@ func TestSignIn(t *testing.T) {
 		"wrong password": {"ada", "wrong"}, "no password": {"ada", ""}, "nobody": {"bob", password}, "case": {"Ada", password},
 		"a very long one": {"ada", strings.Repeat("x", 1<<20)},
 	} {
-		if got, secret, err := h.SignIn(ctx, c[0], c[1]); fault.CodeOf(err) != "wrong_password" || !errors.Is(err, fault.Denied) || secret != "" || got.ID != "" {
+		if got, secret, err := h.SignIn(ctx, "192.0.2.1", c[0], c[1]); fault.CodeOf(err) != "wrong_password" || !errors.Is(err, fault.Denied) || secret != "" || got.ID != "" {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
@@ -60,7 +60,7 @@ func TestAnAccountWithoutPassword(t *testing.T) {
 		t.Errorf("a second start: %+v, %v", again, err)
 	}
 	for _, password := range []string{"", "admin", "\x00"} {
-		if _, _, err := h.SignIn(ctx, "admin", password); !errors.Is(err, fault.Denied) {
+		if _, _, err := h.SignIn(ctx, "192.0.2.1", "admin", password); !errors.Is(err, fault.Denied) {
 			t.Errorf("%q signs in: %v", password, err)
 		}
 	}
@@ -72,7 +72,7 @@ func TestAnAccountWithoutPassword(t *testing.T) {
 	if err := h.SetPassword(ctx, admin, "12345678"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := h.SignIn(ctx, "admin", "12345678"); err != nil {
+	if _, _, err := h.SignIn(ctx, "192.0.2.1", "admin", "12345678"); err != nil {
 		t.Error(err)
 	}
 }
@@ -87,7 +87,7 @@ func TestADamagedHashLetsNobodyIn(t *testing.T) {
 		if err := h.Store.AddUser(ctx, u); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := h.SignIn(ctx, name, "secret"); !errors.Is(err, fault.Denied) {
+		if _, _, err := h.SignIn(ctx, "192.0.2.1", name, "secret"); !errors.Is(err, fault.Denied) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -156,5 +156,94 @@ func TestMayOpen(t *testing.T) {
 	}
 	if list, err := h.ProjectsOf(ctx, bob); err != nil || len(list) != 0 {
 		t.Errorf("bob: %+v, %v", list, err)
+	}
+}
+
+// A browser that someone finds signed in does not give away the account.
+func TestChangingOnesPassword(t *testing.T) {
+	h, ctx := people(t), t.Context()
+	u, err := h.FirstStart(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := func() string {
+		t.Helper()
+		secret, err := h.OpenLogin(ctx, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return secret
+	}
+	valid := func(what, secret string, want bool) {
+		t.Helper()
+		if _, err := h.ByLogin(ctx, secret); (err == nil) != want || (err != nil && !errors.Is(err, fault.NotFound)) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, token, err := h.AddToken(ctx, u, "script")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := h.AddUser(ctx, "bob", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := h.OpenLogin(ctx, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, elsewhere := login(), login()
+	if err := h.ChangePassword(ctx, u, "", "", "first-password", hub.HashSecret(mine)); err != nil {
+		t.Fatalf("a first password has none before it: %v", err)
+	}
+	valid("the browser it was done in", mine, true)
+	valid("another browser", elsewhere, false)
+
+	elsewhere = login()
+	for _, present := range []string{"", "wrong-password", "second-password"} {
+		// u is as it was read before there was a password: the record counts.
+		err := h.ChangePassword(ctx, u, "", present, "second-password", hub.HashSecret(mine))
+		if fault.CodeOf(err) != "wrong_password" || !errors.Is(err, fault.Denied) {
+			t.Errorf("with the present password %q: %v", present, err)
+		}
+	}
+	valid("another browser, nothing having changed", elsewhere, true)
+	if err := h.ChangePassword(ctx, u, "", "first-password", "short", nil); !errors.Is(err, fault.Invalid) {
+		t.Errorf("a short one: %v", err)
+	}
+	if err := h.ChangePassword(ctx, u, "", "first-password", "second-password", hub.HashSecret(mine)); err != nil {
+		t.Fatal(err)
+	}
+	valid("the browser it was done in", mine, true)
+	valid("another browser", elsewhere, false)
+	if _, _, err := h.SignIn(ctx, "", "admin", "first-password"); !errors.Is(err, fault.Denied) {
+		t.Errorf("the old password: %v", err)
+	}
+
+	// An administrator does it for someone who cannot: every browser is out.
+	if err := h.SetPassword(ctx, u, "third-password"); err != nil {
+		t.Fatal(err)
+	}
+	valid("after an administrator", mine, false)
+	valid("somebody else", theirs, true)
+	if _, err := h.ByToken(ctx, token); err != nil {
+		t.Errorf("the token is gone: %v", err)
+	}
+}
+
+// The present password cannot be found by trying from a browser signed in.
+func TestChangingThePasswordIsLimited(t *testing.T) {
+	h, ctx := people(t), t.Context()
+	u, password, err := h.AddUser(ctx, "ada", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if err := h.ChangePassword(ctx, u, "192.0.2.1", "wrong", "another-password", nil); fault.CodeOf(err) != "wrong_password" {
+			t.Fatal(err)
+		}
+	}
+	if err := h.ChangePassword(ctx, u, "192.0.2.1", password, "another-password", nil); fault.CodeOf(err) != "too_many_attempts" {
+		t.Errorf("the eleventh: %v", err)
 	}
 }

@@ -37,8 +37,24 @@ func (s *Store) Users(ctx context.Context) ([]hub.User, error) {
 }
 
 // SetPassword implements hub.Store.
-func (s *Store) SetPassword(ctx context.Context, user, hash string) error {
-	return s.exec(ctx, "UPDATE users SET password_hash = ? WHERE id = ?", hash, user)
+func (s *Store) SetPassword(ctx context.Context, user, hash string, keep []byte) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return classify(err)
+	}
+	defer tx.Rollback()
+	res, err := tx.ExecContext(ctx, "UPDATE users SET password_hash = ? WHERE id = ?", hash, user)
+	if err != nil {
+		return classify(err)
+	}
+	if n, err := res.RowsAffected(); err == nil && n == 0 {
+		return errNotThere
+	}
+	// IS NOT: nothing kept, which is NULL, ends them all.
+	if _, err := tx.ExecContext(ctx, "DELETE FROM logins WHERE user = ? AND hash IS NOT ?", user, keep); err != nil {
+		return classify(err)
+	}
+	return classify(tx.Commit())
 }
 
 const tokenColumns = "id, user, hash, name, created_at, used_at"

@@ -6,13 +6,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
-	"github.com/pressly/goose/v3"
 
 	"cellar/internal/fault"
 	"cellar/migrations"
@@ -34,23 +34,29 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	if err := touch(file); err != nil {
 		return nil, err
 	}
-	dsn := "file:" + file + "?_journal_mode=WAL&_foreign_keys=on&_busy_timeout=5000&_synchronous=FULL"
-	write, err := sql.Open("sqlite3", dsn+"&_txlock=immediate")
+	write, err := sql.Open("sqlite3", address(file, "_journal_mode=WAL", "_foreign_keys=on", "_synchronous=FULL", "_txlock=immediate"))
 	if err != nil {
 		return nil, err
 	}
 	write.SetMaxOpenConns(1)
 	s := &Store{write: write}
-	if err := s.migrate(ctx, file); err != nil {
+	if _, err := migrate(ctx, write, file, migrations.Files); err != nil {
 		write.Close()
 		return nil, err
 	}
-	if s.read, err = sql.Open("sqlite3", dsn+"&_query_only=on"); err != nil {
+	if s.read, err = sql.Open("sqlite3", address(file, "_journal_mode=WAL", "_foreign_keys=on", "_synchronous=FULL", "_query_only=on")); err != nil {
 		write.Close()
 		return nil, err
 	}
 	s.read.SetMaxOpenConns(4)
 	return s, nil
+}
+
+// address is the URI of a database: its parameters begin at a question mark,
+// so what a folder's name has of those and their like must be escaped.
+func address(file string, parameters ...string) string {
+	u := url.URL{Path: file}
+	return "file:" + u.EscapedPath() + "?" + strings.Join(append(parameters, "_busy_timeout=5000"), "&")
 }
 
 // touch makes an empty file that only its owner may read, if there is none.
@@ -60,31 +66,6 @@ func touch(name string) error {
 		return err
 	}
 	return f.Close()
-}
-
-func (s *Store) migrate(ctx context.Context, file string) error {
-	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, migrations.Files, goose.WithLogger(goose.NopLogger()))
-	if err != nil {
-		return err
-	}
-	pending, err := p.HasPending(ctx)
-	if err != nil {
-		return fmt.Errorf("database %s: %w", filepath.Base(file), err)
-	}
-	if !pending {
-		return nil
-	}
-	if v, err := p.GetDBVersion(ctx); err == nil && v > 0 {
-		copyName := fmt.Sprintf("%s.before-%d-%s", file, v+1, time.Now().UTC().Format("20060102T150405"))
-		if err := touch(copyName); err != nil {
-			return err
-		}
-		if _, err := s.write.ExecContext(ctx, "VACUUM INTO ?", copyName); err != nil {
-			return fmt.Errorf("copying the database before its migration: %w", err)
-		}
-	}
-	_, err = p.Up(ctx)
-	return err
 }
 
 // Close closes the database.

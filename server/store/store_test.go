@@ -75,10 +75,26 @@ func TestUsers(t *testing.T) {
 	list, err := s.Users(ctx)
 	ok(t, err)
 	same(t, "all, oldest first", list, []hub.User{ada, bob})
-	ok(t, s.SetPassword(ctx, "u2", "new"))
+	ok(t, s.SetPassword(ctx, "u2", "new", nil))
 	got, _ = s.UserByID(ctx, "u2")
 	same(t, "the new hash", got.PasswordHash, "new")
-	class(t, "nobody's password", s.SetPassword(ctx, "u9", "new"), fault.NotFound)
+	for _, login := range []hub.Login{{Hash: []byte{1}, User: "u1"}, {Hash: []byte{2}, User: "u2"}, {Hash: []byte{3}, User: "u2"}} {
+		login.CreatedAt, login.ExpiresAt = time.Now(), time.Now().Add(time.Hour)
+		ok(t, s.AddLogin(ctx, login))
+	}
+	logins := func() (left []byte) {
+		for i := byte(1); i <= 3; i++ {
+			if l, err := s.LoginByHash(ctx, []byte{i}); err == nil {
+				left = append(left, l.Hash...)
+			}
+		}
+		return left
+	}
+	ok(t, s.SetPassword(ctx, "u2", "newer", []byte{3}))
+	same(t, "logins, but for the one kept", logins(), []byte{1, 3})
+	ok(t, s.SetPassword(ctx, "u2", "newest", nil))
+	same(t, "logins, with none kept", logins(), []byte{1})
+	class(t, "nobody's password", s.SetPassword(ctx, "u9", "new", nil), fault.NotFound)
 }
 
 func TestTokens(t *testing.T) {

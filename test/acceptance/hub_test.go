@@ -36,6 +36,15 @@ func binary() string { return filepath.Join(testkit.Root(), "bin", "cellar") }
 // startHub starts a hub for the whole test; the data folder is taken down again.
 func startHub(t testing.TB, args ...string) *hub {
 	t.Helper()
+	h := newHub(t, args...)
+	h.start()
+	h.Token = h.token()
+	return h
+}
+
+// newHub makes the data folder of a hub that is not started yet.
+func newHub(t testing.TB, args ...string) *hub {
+	t.Helper()
 	testkit.Containers(t)
 	if _, err := os.Stat(binary()); err != nil {
 		t.Fatalf("%v (make build)", err)
@@ -70,8 +79,6 @@ func startHub(t testing.TB, args ...string) *hub {
 		}
 	})
 	fill(t, data)
-	h.start()
-	h.Token = h.token()
 	return h
 }
 
@@ -119,8 +126,17 @@ func (h *hub) token(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// start starts the program and waits for its ready line.
+// start starts the program and waits until kernels can be started.
 func (h *hub) start() {
+	h.t.Helper()
+	h.launch()
+	if status, b, err := h.Try("GET", "/readyz", nil); err != nil || status != 200 {
+		h.t.Fatalf("/readyz: %d %s %v", status, b, err)
+	}
+}
+
+// launch starts the program and waits for its ready line.
+func (h *hub) launch() {
 	h.t.Helper()
 	h.cmd = exec.Command(binary(), append([]string{"serve", "--data", h.data, "--listen", h.addr}, h.args...)...)
 	h.cmd.Stderr = h.log
@@ -150,9 +166,6 @@ func (h *hub) start() {
 		}
 	case <-time.After(3 * time.Minute):
 		h.t.Fatal("the hub is not ready after three minutes")
-	}
-	if status, b, err := h.Try("GET", "/readyz", nil); err != nil || status != 200 {
-		h.t.Fatalf("/readyz: %d %s %v", status, b, err)
 	}
 }
 

@@ -170,13 +170,26 @@ func TestSignInKeepsNextOnThisServer(t *testing.T) {
 	}
 }
 
+// The present password is asked for where there is one, and nowhere else.
+func TestThePresentPassword(t *testing.T) {
+	c := newConsole(t)
+	for has, want := range map[bool]int{true: 1, false: 0} {
+		pages := everyPage(c, "/cellar", "tok", &Person{Name: "vera", HasPassword: has})
+		for _, name := range []string{"account", "firstpassword"} {
+			if n := strings.Count(pages[name].Body.String(), `name="present" autocomplete="current-password" required`); n != want {
+				t.Errorf("%s, password %v: asked %d times", name, has, n)
+			}
+		}
+	}
+}
+
 func TestForms(t *testing.T) {
 	c := newConsole(t)
 	pages := everyPage(c, "/cellar", "tok", &Person{Name: "vera", HasPassword: true})
 	for name, want := range map[string][]string{
 		"signin":        {`action="/cellar/signin"`, `name="name"`, `name="password"`, `name="next" value="/tok"`, `name="_xsrf" value="tok"`},
 		"firstpassword": {`action="/cellar/account/password"`, `name="password"`, `name="again"`, `name="_xsrf" value="tok"`, `<a href="/cellar/">Later</a>`},
-		"account":       {`action="/cellar/account/password"`, `name="password"`, `name="again"`, `autocomplete="new-password"`},
+		"account":       {`action="/cellar/account/password"`, `name="password"`, `name="again"`, `autocomplete="new-password"`, `name="present"`},
 		"project":       {`data-id="tok"`, `href="/cellar/projects/tok/lab"`},
 	} {
 		for _, s := range want {

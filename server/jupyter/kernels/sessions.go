@@ -79,7 +79,7 @@ func (h *handler) openSession(w http.ResponseWriter, r *http.Request) error {
 	if in.Kernel != nil {
 		id, spec, configuration = orEmpty(in.Kernel.ID), orEmpty(in.Kernel.Name), in.Kernel.Configuration
 	}
-	if _, ok := h.Hub.Specs()[spec]; spec != "" && id == "" && !ok {
+	if _, err := h.Hub.Spec(spec); id == "" && fault.CodeOf(err) == "unknown_kernel" {
 		// Jupyter answers an unknown kernel with 501 and these two texts; the lab shows them.
 		return answer(w, http.StatusNotImplemented, map[string]any{
 			"message": "There is no kernel \"" + spec + "\" on this server.", "short_message": "No such kernel",

@@ -12,9 +12,11 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   trouble.hidden = true;
   try {
-    await busy(form.querySelector("button"), () => api("POST", "password", { password: form.elements.password.value }));
-    form.elements.password.value = form.elements.again.value = "";
-    say("The password is kept.");
+    const { present, password, again } = form.elements;
+    await busy(form.querySelector("button"), () => api("POST", "password", { present: present?.value, password: password.value }));
+    if (!present) return location.reload(); // from now on the form asks for the present one
+    present.value = password.value = again.value = "";
+    say("The password is kept. Other browsers are signed out.");
   } catch (error) {
     trouble.textContent = sentence(error);
     trouble.hidden = false;

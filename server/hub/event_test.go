@@ -1,0 +1,72 @@
+package hub
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"cellar/internal/fault"
+)
+
+// NodeStore holds one node and nothing else.
+type NodeStore struct {
+	Store
+	node *Node
+}
+
+func (s NodeStore) Node(_ context.Context, id string) (Node, error) {
+	if s.node == nil || s.node.ID != id {
+		return Node{}, fault.New(fault.NotFound, "not_found", "none")
+	}
+	return *s.node, nil
+}
+
+func (s *NodeStore) DeleteNode(context.Context, string) error { s.node = nil; return nil }
+
+func (NodeStore) Checkpoint(context.Context, string, string) (Checkpoint, error) {
+	return Checkpoint{}, fault.New(fault.NotFound, "not_found", "none")
+}
+
+func TestFollowersAreToldOfNodes(t *testing.T) {
+	h := &Hub{Config: Config{Data: t.TempDir()}, Store: &NodeStore{node: &Node{ID: "digit-1", Project: "p", Name: "digit"}}, Log: slog.New(slog.DiscardHandler)}
+	h.ctx = t.Context()
+	h.nodes.h, h.nodes.pools = h, map[string]*pool{}
+	mine, stop := h.Follow("p")
+	defer stop()
+	theirs, stopTheirs := h.Follow("q")
+	defer stopTheirs()
+	next := func(what string) (v NodeView) {
+		t.Helper()
+		select {
+		case e := <-mine:
+			v, _ = e.Data.(NodeView)
+			if e.Type != "node" || v.ID != "digit-1" || v.Project != "p" || v.Name != "digit" {
+				t.Errorf("%s: %+v", what, e)
+			}
+		default:
+			t.Errorf("%s: nothing is said", what)
+		}
+		return v
+	}
+	p := h.nodes.pool(Node{ID: "digit-1", Project: "p"})
+	p.Put(&instance{h: h, done: make(chan struct{})})
+	if v := next("an instance is there"); v.State != "running" || v.Instances != 1 || v.Gone {
+		t.Errorf("%+v", v)
+	}
+	if err := h.DeleteNode(t.Context(), Project{ID: "q"}, "digit-1"); fault.ClassOf(err) != fault.NotFound {
+		t.Errorf("through another project: %v", err)
+	}
+	// Its instance was never started, so that there is nothing to end.
+	p.Pool.Changed = nil
+	h.nodes.pools = map[string]*pool{}
+	if err := h.DeleteNode(t.Context(), Project{ID: "p"}, "digit-1"); err != nil {
+		t.Fatal(err)
+	}
+	if v := next("it is deleted"); !v.Gone {
+		t.Errorf("%+v", v)
+	}
+	h.nodeChanged("digit-1")
+	if len(mine)+len(theirs) != 0 {
+		t.Errorf("%d more, %d in another project", len(mine), len(theirs))
+	}
+}
