@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"cellar/kernel/keep"
@@ -85,6 +86,11 @@ func runTerminals(ctx context.Context, args []string) error {
 		return err
 	}
 	s := terminal.Server{Shell: fs.Args(), Dir: *dir}
+	var wg sync.WaitGroup
+	if os.Getpid() == 1 {
+		wg.Go(func() { s.Orphans.Run(ctx) })
+	}
 	s.Serve(ctx, ln)
+	wg.Wait()
 	return nil
 }

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
+	"cellar/kernel/orphans"
 	"cellar/kernel/wire"
 )
 
@@ -30,6 +32,7 @@ type Options struct {
 type Keeper struct {
 	o       Options
 	journal *Journal
+	orphans orphans.Reaper
 
 	mu     sync.Mutex
 	kernel *process
@@ -58,7 +61,9 @@ func Run(ctx context.Context, o Options) error {
 		k.event(Event{Event: EventExited, Code: 127, Detail: err.Error()})
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { k.reapOrphans(ctx) })
+	if os.Getpid() == 1 {
+		wg.Go(func() { k.orphans.Run(ctx) })
+	}
 	stop := context.AfterFunc(ctx, func() {
 		ln.Close()
 		k.detach()

@@ -81,7 +81,7 @@ func (k *Keeper) start() error {
 	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
 	p.cmd.WaitDelay = time.Second // a child of the kernel may hold its output open
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := p.cmd.Start(); err != nil {
+	if err := k.orphans.Start(p.cmd, p.cmd.Start); err != nil {
 		return err
 	}
 	k.mu.Lock()
@@ -102,7 +102,7 @@ const hearFor = 2 * time.Second
 // reap waits for the kernel's end and writes it down, after all that it said.
 func (k *Keeper) reap(p *process) {
 	defer close(p.ended)
-	p.cmd.Wait()
+	k.orphans.Wait(p.cmd)
 	close(p.done)
 	for _, box := range p.boxes {
 		box.close()

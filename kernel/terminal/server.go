@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"cellar/kernel/orphans"
 )
 
 // maxTerminals bounds the shells of one project.
@@ -23,6 +25,8 @@ const maxTerminals = 64
 type Server struct {
 	Shell []string // command of a new terminal
 	Dir   string   // where it starts
+	// Orphans knows the shells as the server's own. Who is PID 1 runs it.
+	Orphans orphans.Reaper
 
 	mu   sync.Mutex
 	list map[string]*shell
@@ -132,7 +136,11 @@ func (s *Server) find(q Request) (*shell, error) {
 		cmd.Dir = q.Dir
 	}
 	cmd.Env = append(os.Environ(), "TERM=xterm-256color")
-	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: max(q.Rows, 24), Cols: max(q.Cols, 80)})
+	var tty *os.File
+	err := s.Orphans.Start(cmd, func() (err error) {
+		tty, err = pty.StartWithSize(cmd, &pty.Winsize{Rows: max(q.Rows, 24), Cols: max(q.Cols, 80)})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +148,7 @@ func (s *Server) find(q Request) (*shell, error) {
 	s.list[q.Name] = sh
 	go func() {
 		sh.read()
-		cmd.Wait()
+		s.Orphans.Wait(cmd)
 		s.mu.Lock()
 		delete(s.list, q.Name)
 		s.mu.Unlock()
