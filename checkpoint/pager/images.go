@@ -22,6 +22,9 @@ const (
 	flagPresent = 1 << 2 // the bytes are in the pages file
 )
 
+// maxAddress is above all that a process can have (5-level page tables).
+const maxAddress = 1 << 57
+
 // maxImage bounds a pagemap file; a page map of 1 TiB in single pages is less.
 const maxImage = 4 << 30
 
@@ -73,7 +76,7 @@ func parsePagemap(b []byte) (s *space, pagesID uint64, err error) {
 			return nil, 0, fmt.Errorf("the dump needs an older one")
 		}
 		size := n * pageSize
-		if start%pageSize != 0 || n > 1<<40 || start+size < start || start < last {
+		if start%pageSize != 0 || n > maxAddress/pageSize || start > maxAddress || start+size > maxAddress || start < last {
 			return nil, 0, fmt.Errorf("entry at %#x of %d pages is out of order", start, n)
 		}
 		last = start + size

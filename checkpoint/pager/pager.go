@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,9 @@ const (
 	drainBlock = 1 << 20
 	// finished is what CRIU sends when the processes run.
 	finished = 0x52535446
+	// roomEvery is how often a fill is tried again for which a container has no
+	// room: it gets some, or is killed.
+	roomEvery = 5 * time.Millisecond
 )
 
 // process is one address space that is being filled.
@@ -36,6 +40,9 @@ type process struct {
 	uffd  uffd
 	space *space
 	pages []byte // its pages file, mapped
+	// waiting are addresses that somebody waits for. The kernel tells of each once:
+	// one that cannot be filled at this moment stays here.
+	waiting []uint64
 }
 
 // worker fills processes until nothing is missing.
@@ -113,15 +120,22 @@ func (w *worker) wait() error {
 	timeout := -1
 	if w.running {
 		timeout = 0
+	} else if w.anyWaiting() {
+		timeout = 1
 	}
 	if _, err := unix.Poll(fds, timeout); err != nil && err != unix.EINTR {
 		return fmt.Errorf("poll: %w", err)
 	}
 	for i, p := range w.all[:len(w.all):len(w.all)] {
-		if i < len(fds) && fds[i].Revents != 0 {
-			if err := w.serve(p); err != nil {
+		if fds[i].Revents != 0 {
+			if err := w.take(p); err != nil {
 				return err
 			}
+		}
+	}
+	for _, p := range w.all {
+		if err := w.answer(p); err != nil {
+			return err
 		}
 	}
 	if last := len(fds) - 1; w.conn >= 0 && fds[last].Fd == int32(w.conn) && fds[last].Revents != 0 {
@@ -172,10 +186,14 @@ func (w *worker) hear() error {
 
 func (w *worker) add(p *process) error {
 	w.all = append(w.all, p)
-	if w.holder < 0 {
-		return nil
+	if w.holder >= 0 && sendFD(w.holder, int(p.uffd)) != nil {
+		w.holder = -1 // it is gone. That is no reason to leave the processes alone, too.
 	}
-	return sendFD(w.holder, int(p.uffd))
+	return nil
+}
+
+func (w *worker) anyWaiting() bool {
+	return slices.ContainsFunc(w.all, func(p *process) bool { return len(p.waiting) > 0 })
 }
 
 // open maps a pages file; processes that were forked share one.
@@ -203,35 +221,62 @@ func (w *worker) open(name string) ([]byte, error) {
 	return m, nil
 }
 
-// serve takes all events of a process and does what each asks for.
-func (w *worker) serve(p *process) error {
+// take takes the events of a process: changes of its address space are done at
+// once, as a fault among them is about what is there afterwards.
+func (w *worker) take(p *process) error {
 	events, err := p.uffd.read()
 	if err != nil {
 		return fmt.Errorf("userfaultfd: %w", err)
 	}
-	// Changes of the address space first: a fault behind them is about what is
-	// there now.
 	for _, e := range events {
+		if e.kind == eventFault {
+			p.waiting = append(p.waiting, e.b&^(pageSize-1))
+			continue
+		}
 		if err := w.changed(p, e); err != nil {
 			return err
 		}
 	}
-	for _, e := range events {
-		if e.kind != eventFault {
-			continue
+	return nil
+}
+
+// answer gives those who wait what they wait for.
+func (w *worker) answer(p *process) error {
+	waiting := p.waiting
+	p.waiting = nil
+	for _, addr := range waiting {
+		done, err := w.give(p, addr)
+		if err != nil {
+			return err
 		}
-		addr := e.b &^ (pageSize - 1)
-		if piece, ok := p.space.around(addr, faultBlock); ok {
-			if _, err := w.fill(p, piece); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := p.uffd.zero(addr); err != nil && !passing(err) {
-			return fmt.Errorf("zero page at %#x: %w", addr, err)
+		if !done {
+			p.waiting = append(p.waiting, addr)
 		}
 	}
 	return nil
+}
+
+// give fills the page at addr and what is beside it; done is false when that
+// cannot be now.
+func (w *worker) give(p *process, addr uint64) (done bool, err error) {
+	if piece, ok := p.space.around(addr, faultBlock); ok {
+		if _, err := w.fill(p, piece); err != nil {
+			return false, err
+		}
+		_, missing := p.space.around(addr, pageSize)
+		return !missing, nil
+	}
+	err = p.uffd.zero(addr)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return false, w.takeSoon(p)
+	case errors.Is(err, unix.ENOMEM):
+		time.Sleep(roomEvery)
+		return false, nil
+	case err != nil && !passing(err):
+		return false, fmt.Errorf("zero page at %#x: %w", addr, err)
+	}
+	return true, nil
 }
 
 func (w *worker) changed(p *process, e event) error {
@@ -274,20 +319,18 @@ func (w *worker) fill(p *process, want piece) (filled uint64, err error) {
 			p.space.pieces = nil
 			return filled, nil
 		case errors.Is(err, unix.EAGAIN): // its mappings are changing: an event tells
-			return filled, w.serveAfter(p)
+			return filled, w.takeSoon(p)
 		case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL):
 			// Not in one mapping: the piece spans two, or its mapping is gone.
 			if size := want.end - want.start; size > pageSize {
 				want.end = want.start + size/2/pageSize*pageSize
 				continue
 			}
-			if err := w.serve(p); err != nil {
-				return filled, err
-			}
+			// What is on its way here by now is another page: so not the other way round.
 			p.space.drop(want.start, want.end)
-			return filled, nil
+			return filled, w.take(p)
 		case errors.Is(err, unix.ENOMEM): // the container's limit: it gets room or is killed
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(roomEvery)
 			return filled, nil
 		default:
 			return filled, fmt.Errorf("copy of %d bytes to %#x: %w", want.end-want.start, want.start, err)
@@ -296,17 +339,17 @@ func (w *worker) fill(p *process, want piece) (filled uint64, err error) {
 	return filled, nil
 }
 
-// serveAfter gives a change of mappings a moment to become an event.
-func (w *worker) serveAfter(p *process) error {
+// takeSoon gives a change of mappings a moment to become an event.
+func (w *worker) takeSoon(p *process) error {
 	fds := []unix.PollFd{{Fd: int32(p.uffd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(fds, 1); err != nil || n == 0 {
 		return nil
 	}
-	return w.serve(p)
+	return w.take(p)
 }
 
-// passing reports errors that mean: not any more, or not yet; the fault comes
-// again if it matters.
+// passing reports errors that mean: not any more; or, of a range given back: not
+// needed.
 func passing(err error) bool {
 	return errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC)
 }
