@@ -53,6 +53,7 @@ type worker struct {
 	all     []*process
 	running bool // CRIU is through: fill what nobody asks for
 	files   map[string][]byte
+	filled  uint64 // bytes
 }
 
 // Serve answers for the dump in dir on CRIU's connection conn, until the memory
@@ -62,27 +63,24 @@ type worker struct {
 func Serve(conn, holder int, dir string) (filled uint64, err error) {
 	w := &worker{conn: conn, holder: holder, dir: dir, files: map[string][]byte{}}
 	defer w.close()
-	for {
-		if err := w.wait(); err != nil {
-			return filled, err
+	for err == nil {
+		if err = w.wait(); err != nil {
+			break
 		}
 		if !w.running {
 			if w.conn < 0 {
-				return filled, errors.New("CRIU has ended before the processes ran")
+				err = errors.New("CRIU has ended before the processes ran")
 			}
 			continue
 		}
 		p := w.next()
 		if p == nil {
-			return filled, nil
+			break
 		}
 		first := p.space.pieces[0]
-		n, err := w.fill(p, first.cut(first.start, first.start+drainBlock))
-		filled += n
-		if err != nil {
-			return filled, err
-		}
+		err = w.fill(p, first.cut(first.start, first.start+drainBlock))
 	}
+	return w.filled, err
 }
 
 func (w *worker) close() {
@@ -166,30 +164,36 @@ func (w *worker) hear() error {
 	if err != nil {
 		return fmt.Errorf("from CRIU: %w", err)
 	}
-	s, name, err := pagemap(w.dir, int(*word))
+	p := &process{uffd: uffd(fd), space: &space{}}
+	w.add(p) // first of all: from here on it waits whatever becomes of us
+	return w.find(p, int(*word))
+}
+
+// find finds the memory of a new process in the dump.
+func (w *worker) find(p *process, pid int) error {
+	s, name, err := pagemap(w.dir, pid)
 	if err != nil {
-		unix.Close(fd)
 		return err
 	}
 	pages, err := w.open(name)
-	if err == nil && !s.empty() {
-		if last := s.pieces[len(s.pieces)-1]; last.off+last.end-last.start > uint64(len(pages)) {
-			err = fmt.Errorf("%s is cut off", name)
-		}
-	}
 	if err != nil {
-		unix.Close(fd)
 		return err
 	}
-	return w.add(&process{uffd: uffd(fd), space: s, pages: pages})
+	if !s.empty() {
+		if last := s.pieces[len(s.pieces)-1]; last.off+last.end-last.start > uint64(len(pages)) {
+			return fmt.Errorf("%s is cut off", name)
+		}
+	}
+	p.space, p.pages = s, pages
+	return nil
 }
 
-func (w *worker) add(p *process) error {
+// add takes a process on and has the guardian hold it, too.
+func (w *worker) add(p *process) {
 	w.all = append(w.all, p)
 	if w.holder >= 0 && sendFD(w.holder, int(p.uffd)) != nil {
 		w.holder = -1 // it is gone. That is no reason to leave the processes alone, too.
 	}
-	return nil
 }
 
 func (w *worker) anyWaiting() bool {
@@ -260,7 +264,7 @@ func (w *worker) answer(p *process) error {
 // cannot be now.
 func (w *worker) give(p *process, addr uint64) (done bool, err error) {
 	if piece, ok := p.space.around(addr, faultBlock); ok {
-		if _, err := w.fill(p, piece); err != nil {
+		if err := w.fill(p, piece); err != nil {
 			return false, err
 		}
 		_, missing := p.space.around(addr, pageSize)
@@ -292,7 +296,7 @@ func (w *worker) changed(p *process, e event) error {
 	case eventRemap:
 		p.space.move(e.a, e.b, e.c)
 	case eventFork:
-		return w.add(&process{uffd: uffd(uint32(e.a)), space: p.space.clone(), pages: p.pages})
+		w.add(&process{uffd: uffd(uint32(e.a)), space: p.space.clone(), pages: p.pages})
 	default:
 		return fmt.Errorf("unknown event %#x", e.kind)
 	}
@@ -300,26 +304,26 @@ func (w *worker) changed(p *process, e event) error {
 }
 
 // fill copies a piece into the process, as much of it as can be at this moment.
-func (w *worker) fill(p *process, want piece) (filled uint64, err error) {
+func (w *worker) fill(p *process, want piece) error {
 	for want.start < want.end {
 		n, err := p.uffd.copy(want.start, p.pages[want.off:want.off+want.end-want.start])
 		if n > 0 {
 			p.space.drop(want.start, want.start+n)
-			filled += n
+			w.filled += n
 			want = want.cut(want.start+n, want.end)
 			continue
 		}
 		switch {
 		case err == nil:
-			return filled, errors.New("nothing was copied")
+			return errors.New("nothing was copied")
 		case errors.Is(err, unix.EEXIST): // it has come already
 			p.space.drop(want.start, want.start+pageSize)
 			want = want.cut(want.start+pageSize, want.end)
 		case errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC): // the process has ended
 			p.space.pieces = nil
-			return filled, nil
+			return nil
 		case errors.Is(err, unix.EAGAIN): // its mappings are changing: an event tells
-			return filled, w.takeSoon(p)
+			return w.takeSoon(p)
 		case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL):
 			// Not in one mapping: the piece spans two, or its mapping is gone.
 			if size := want.end - want.start; size > pageSize {
@@ -328,15 +332,15 @@ func (w *worker) fill(p *process, want piece) (filled uint64, err error) {
 			}
 			// What is on its way here by now is another page: so not the other way round.
 			p.space.drop(want.start, want.end)
-			return filled, w.take(p)
+			return w.take(p)
 		case errors.Is(err, unix.ENOMEM): // the container's limit: it gets room or is killed
 			time.Sleep(roomEvery)
-			return filled, nil
+			return nil
 		default:
-			return filled, fmt.Errorf("copy of %d bytes to %#x: %w", want.end-want.start, want.start, err)
+			return fmt.Errorf("copy of %d bytes to %#x: %w", want.end-want.start, want.start, err)
 		}
 	}
-	return filled, nil
+	return nil
 }
 
 // takeSoon gives a change of mappings a moment to become an event.
