@@ -127,8 +127,8 @@ func listen(work string) (*os.File, error) {
 }
 
 // Work is the worker's whole life, in the process that Hold started: descriptor
-// 3 is the listening socket, 4 leads to the guardian.
-func Work(dump string) (filled uint64, err error) {
+// 3 is the listening socket, 4 leads to the guardian. For lazy, see Serve.
+func Work(dump string, lazy func() bool) (filled uint64, err error) {
 	const listener, holder = 3, 4
 	unix.CloseOnExec(listener)
 	unix.CloseOnExec(holder)
@@ -137,7 +137,7 @@ func Work(dump string) (filled uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return Serve(conn, holder, dump)
+	return Serve(conn, holder, dump, lazy)
 }
 
 // accept waits for CRIU as long as there is a guardian: without one nobody would

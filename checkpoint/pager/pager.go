@@ -53,15 +53,17 @@ type worker struct {
 	all     []*process
 	running bool // CRIU is through: fill what nobody asks for
 	files   map[string][]byte
-	filled  uint64 // bytes
+	filled  uint64      // bytes
+	lazy    func() bool // nil, or whether to leave for now what nobody asks for
 }
 
 // Serve answers for the dump in dir on CRIU's connection conn, until the memory
 // of all its processes has come or they have ended. holder is a unix socket to
 // which every descriptor is sent, too; -1 for none. It returns the number of
-// bytes it filled.
-func Serve(conn, holder int, dir string) (filled uint64, err error) {
-	w := &worker{conn: conn, holder: holder, dir: dir, files: map[string][]byte{}}
+// bytes it filled. While lazy is true (tests; nil otherwise) it fills only what
+// the processes ask for.
+func Serve(conn, holder int, dir string, lazy func() bool) (filled uint64, err error) {
+	w := &worker{conn: conn, holder: holder, dir: dir, lazy: lazy, files: map[string][]byte{}}
 	defer w.close()
 	for err == nil {
 		if err = w.wait(); err != nil {
@@ -76,6 +78,9 @@ func Serve(conn, holder int, dir string) (filled uint64, err error) {
 		p := w.next()
 		if p == nil {
 			break
+		}
+		if w.lazy != nil && w.lazy() {
+			continue
 		}
 		first := p.space.pieces[0]
 		err = w.fill(p, first.cut(first.start, first.start+drainBlock))
@@ -116,9 +121,10 @@ func (w *worker) wait() error {
 		fds = append(fds, unix.PollFd{Fd: int32(w.conn), Events: unix.POLLIN})
 	}
 	timeout := -1
-	if w.running {
+	switch {
+	case w.running && (w.lazy == nil || !w.lazy()):
 		timeout = 0
-	} else if w.anyWaiting() {
+	case w.running || w.anyWaiting():
 		timeout = 1
 	}
 	if _, err := unix.Poll(fds, timeout); err != nil && err != unix.EINTR {

@@ -151,7 +151,7 @@ func serve(t *testing.T) *served {
 	s := &served{victim: startVictim(t, pair[1]), result: make(chan error, 1)}
 	go func() {
 		var err error
-		s.filled, err = Serve(pair[0], -1, s.dump)
+		s.filled, err = Serve(pair[0], -1, s.dump, nil)
 		s.result <- err
 	}()
 	return s

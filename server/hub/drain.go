@@ -84,18 +84,15 @@ func (h *Hub) drain(l *Live, container, dump string) {
 	if h.ctx.Err() != nil {
 		return
 	}
-	if err == nil {
-		h.forgetMove(id)
-		return
-	}
-	release, e := l.take(h.ctx)
+	release, e := l.take(h.ctx) // not before the deed that thawed it is through: its undo may need the dump
 	if e != nil {
 		return
 	}
 	defer release()
 	rec := l.Record()
-	if rec.Container != container || rec.State != kernel.Running {
-		return // it ended or was replaced meanwhile: whoever did that knows what to do
+	if err == nil || rec.Container != container || rec.State != kernel.Running {
+		h.forgetMove(l, id) // if it ended or was replaced meanwhile, whoever did that knew what to do
+		return
 	}
 	h.Log.Error("the memory of a thawed kernel does not come; it goes back to its dump", "kernel", rec.ID, "container", container, "dump", id, "error", err)
 	if err := h.fallBack(h.ctx, l, id); err != nil {
@@ -114,11 +111,25 @@ func (h *Hub) settled(ctx context.Context, container string) error {
 }
 
 // forgetMove removes a dump that only carried a kernel from one container to the
-// next; checkpoints stay.
-func (h *Hub) forgetMove(id string) {
-	if _, err := h.readManifest(id); err == nil {
+// next, unless that still needs it; checkpoints stay. The deed is held.
+func (h *Hub) forgetMove(l *Live, id string) {
+	if _, err := h.readManifest(id); err == nil || l.Record().Checkpoint == id {
 		return
 	}
+	draining, err := h.Runtime.Draining()
+	if err != nil {
+		h.Log.Warn("dump of a move not removed", "dump", id, "error", err)
+		return
+	}
+	for _, dump := range draining {
+		if dump == h.dumpDir(id) {
+			return // who waits for that container comes here, too
+		}
+	}
+	h.removeMove(id)
+}
+
+func (h *Hub) removeMove(id string) {
 	if err := os.RemoveAll(filepath.Dir(h.dumpDir(id))); err != nil {
 		h.Log.Warn("dump of a move not removed", "dump", id, "error", err)
 	}
@@ -186,7 +197,7 @@ func (h *Hub) keepMove(ctx context.Context, l *Live, id string) (Checkpoint, err
 	if c, err = h.finish(c, m.RunsFrom, h.notebookBytes(ctx, p, c.Notebook), nil); err != nil {
 		return c, err
 	}
-	h.forgetMove(id)
+	h.removeMove(id)
 	return c, h.Store.PutCheckpoint(ctx, c)
 }
 
