@@ -72,7 +72,7 @@ func TestParsePagemap(t *testing.T) {
 		"no process's":       {image: image(7, entry{1<<64 - 4*p, 2, lazyPresent}), err: "out of order"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, id, err := parsePagemap(c.image)
+			s, id, _, err := parsePagemap(c.image)
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("error %v, want %q", err, c.err)
@@ -110,6 +110,33 @@ func write(t testing.TB, name string, b []byte) {
 	}
 }
 
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "pagemap-10.img"), image(1, entry{pageSize, 2, lazyPresent}, entry{4 * pageSize, 1, flagPresent}, entry{9 * pageSize, 9, flagLazy}))
+	write(t, filepath.Join(dir, "pagemap-shmem-3.img"), image(2, entry{0, 2, flagPresent}))
+	write(t, filepath.Join(dir, "pagemap-11.img"), image(7))
+	write(t, filepath.Join(dir, "pages-1.img"), make([]byte, 3*pageSize))
+	write(t, filepath.Join(dir, "pages-2.img"), make([]byte, 2*pageSize))
+	if err := Check(dir); err != nil {
+		t.Errorf("a whole dump: %v", err)
+	}
+	for _, name := range []string{"pages-1.img", "pages-2.img"} {
+		st, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		os.Truncate(filepath.Join(dir, name), st.Size()-1)
+		if err := Check(dir); err == nil || !strings.Contains(err.Error(), name+" is cut off") {
+			t.Errorf("%s is cut off: %v", name, err)
+		}
+		os.Truncate(filepath.Join(dir, name), st.Size())
+	}
+	os.Remove(filepath.Join(dir, "pages-2.img"))
+	if err := Check(dir); err == nil {
+		t.Error("a pages file that is not there is no error")
+	}
+}
+
 // FuzzParsePagemap: whatever the bytes, the pieces are ordered, disjoint, whole
 // pages of what a process can have, and no more than there are bytes for.
 func FuzzParsePagemap(f *testing.F) {
@@ -119,7 +146,7 @@ func FuzzParsePagemap(f *testing.F) {
 	f.Add(framed(image(1), field(field(nil, 1, pageSize), 2, 1<<33)))
 	f.Add(image(1)[:11])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, _, err := parsePagemap(b)
+		s, _, size, err := parsePagemap(b)
 		if err != nil {
 			return
 		}
@@ -132,6 +159,9 @@ func FuzzParsePagemap(f *testing.F) {
 				t.Fatalf("piece %s in %+v", fmt.Sprintf("%+v", p), s.pieces)
 			}
 			last, off = p.end, p.off+p.end-p.start
+		}
+		if off > size {
+			t.Fatalf("pieces up to %d of a file of %d", off, size)
 		}
 	})
 }

@@ -129,26 +129,19 @@ func TestMemoryComesLate(t *testing.T) {
 	b.thaw(t, "late-3", dump)
 	dump = b.freeze(t, "late-3", nil)
 	b.thaw(t, "late-4", dump)
-	b.right(t, "late-4").c.Close()
+	dump = b.freeze(t, "late-4", b.right(t, "late-4"))
 
 	// A checkpoint that leaves it running, as soon as it runs.
-	if err := b.rt.Remove(ctx, "late-4"); err != nil {
-		t.Fatal(err)
-	}
 	b.thaw(t, "late-5", dump)
 	leave := filepath.Join(b.dir, "dump", "leave")
 	if err := b.rt.Freeze(ctx, "late-5", kernel.Freeze{Dir: leave, Leave: true, Paused: func() error { return nil }}); err != nil {
 		t.Fatal(err)
 	}
-	b.right(t, "late-5").c.Close()
 	if err := b.rt.Remove(ctx, "late-5"); err != nil {
 		t.Fatal(err)
 	}
 	b.thaw(t, "late-6", leave)
-	b.right(t, "late-6").c.Close()
-	if err := b.rt.Remove(ctx, "late-6"); err != nil {
-		t.Fatal(err)
-	}
+	dump = b.freeze(t, "late-6", b.right(t, "late-6"))
 
 	// Removed while its memory comes: nothing is left.
 	write(t, lazy)

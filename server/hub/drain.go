@@ -62,17 +62,28 @@ func (m mark) copyTo(journal, dst string) error {
 		if err != nil {
 			return err
 		}
-		out, err := os.OpenFile(filepath.Join(dst, filepath.Base(name)), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-		if err == nil {
-			_, err = io.Copy(out, io.LimitReader(in, size))
-			err = errors.Join(err, out.Close())
-		}
+		err = copyStart(in, filepath.Join(dst, filepath.Base(name)), size)
 		in.Close()
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// copyStart copies the first bytes of a file, its mode with them: CRIU refuses
+// one that was open if its mode is another now.
+func copyStart(in *os.File, name string, size int64) error {
+	st, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, io.LimitReader(in, size))
+	return errors.Join(err, out.Chmod(st.Mode().Perm()), out.Close())
 }
 
 // drain waits until a thawed container needs its dump no more, and forgets the

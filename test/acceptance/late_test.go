@@ -213,7 +213,7 @@ func memoryIsLost(t *testing.T, h *hub, lazy, deed, who string, restart bool) {
 	var v view
 	soon(t, func() bool {
 		v = h.kernel(p, k)
-		return v.State == "running" && v.StateDetail != "" || v.State == "dead" || v.State == "hibernated"
+		return v.State == "running" && v.StateDetail != "" || v.State == "dead"
 	})
 	if v.State != "running" || !strings.Contains(v.StateDetail, "went back to its state of") {
 		t.Errorf("the kernel is %s: %s", v.State, v.StateDetail)
