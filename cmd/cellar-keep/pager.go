@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"time"
 
-	"cellar/checkpoint/pager"
+	"cellar/kernel/pager"
 )
 
 // holdMemory is the guardian of a container's memory that comes late; see
@@ -35,7 +35,20 @@ func bringMemory(log *slog.Logger, args []string) error {
 		return fmt.Errorf("pager-worker is started by pager")
 	}
 	start := time.Now()
-	n, err := pager.Work(args[0])
+	n, err := pager.Work(args[0], laziness())
 	log.Info("pager", "bytes", n.Bytes, "faults", n.Faults, "asked", n.Asked, "took", time.Since(start))
 	return err
+}
+
+// laziness is for tests: as long as the file that CELLAR_TEST_LAZY names is
+// there, memory comes only to those who ask for it.
+func laziness() func() bool {
+	name := os.Getenv("CELLAR_TEST_LAZY")
+	if name == "" {
+		return nil
+	}
+	return func() bool {
+		_, err := os.Stat(name)
+		return err == nil
+	}
 }

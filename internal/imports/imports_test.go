@@ -24,7 +24,7 @@ const module = "cellar/"
 // kernel/wire -> kernel. Adapters (store, containerd) are known to cmd alone.
 var allowed = map[string]string{
 	"cmd/cellar":               "images/tour internal/fault kernel kernel/containerd kernel/support machine server server/api server/hub server/store web",
-	"cmd/cellar-keep":          "checkpoint/pager kernel/keep kernel/terminal",
+	"cmd/cellar-keep":          "kernel/pager kernel/keep kernel/terminal",
 	"server":                   "internal/fault kernel node server/api server/hub server/jupyter/contents server/jupyter/kernels server/jupyter/lab server/jupyter/terminals web/console",
 	"server/api":               "internal/fault kernel server/hub",
 	"server/jupyter/contents":  "internal/fault",
@@ -37,9 +37,9 @@ var allowed = map[string]string{
 	"node":                     "internal/fault",
 	"proxy":                    "kernel/wire",
 	"checkpoint/criu":          "",
-	"checkpoint/pager":         "",
+	"kernel/pager":             "",
 	"kernel":                   "",
-	"kernel/containerd":        "kernel",
+	"kernel/containerd":        "kernel kernel/pager",
 	"kernel/keep":              "kernel/orphans kernel/wire",
 	"kernel/orphans":           "",
 	"kernel/support":           "",
@@ -59,7 +59,7 @@ var allowed = map[string]string{
 // allowedInTests is what test files import beside what their package does and
 // internal/testkit, which every test may use.
 var allowedInTests = map[string]string{
-	"kernel/containerd": "cmd/cellar-keep kernel/keep kernel/support kernel/wire",
+	"kernel/containerd": "machine cmd/cellar-keep kernel/keep kernel/support kernel/wire",
 	"server":            "server/store",
 	"server/hub":        "server/store",
 	"test/acceptance":   "kernel/containerd node",

@@ -18,8 +18,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 
-	"cellar/checkpoint/pager"
 	"cellar/kernel"
+	"cellar/kernel/pager"
 )
 
 // Namespace is containerd's namespace for all that is Cellar's.
@@ -133,11 +133,14 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 	}
 	var opts []client.NewTaskOpts
 	if dump != "" {
-		work, err := os.MkdirTemp(r.o.Dir, "restore-")
-		if err != nil {
+		if err := pager.Check(dump); err != nil { // CRIU would read a file that is cut off for ever
 			return err
 		}
-		defer os.RemoveAll(work)
+		work, e := os.MkdirTemp(r.o.Dir, "restore-") // not err: what is deferred here looks at ours
+		if e != nil {
+			return e
+		}
+		defer r.removeWork(work)
 		opts = append(opts, client.WithRestoreImagePath(dump), client.WithRestoreWorkPath(work))
 		if late {
 			if err := r.startPager(ctx, c.Name, dump, work); err != nil {
@@ -208,7 +211,7 @@ func (r *Runtime) Freeze(ctx context.Context, name string, f kernel.Freeze) (err
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer r.removeWork(work)
 	if err := r.readyForDump(ctx, name); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ type bench struct {
 	dir  string
 	opt  string
 	name string
+	at   uint64 // the last record of the journal that was heard, across containers
 }
 
 func newBench(t testing.TB) *bench {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // breakOff kills a CRIU, and the runc above it, that hangs while it works on a
@@ -65,4 +67,45 @@ func descendants(pid int) (out []int) {
 		out = append(out, next[0])
 	}
 	return out
+}
+
+// removeWork removes a work folder of CRIU's. One that was killed leaves the
+// machine's control groups mounted there: removing what is in them would end the
+// groups of others, so they are detached first, and if that fails the folder stays.
+func (r *Runtime) removeWork(dir string) {
+	err := detachBelow(dir)
+	if err == nil {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		r.o.Log.Warn("work folder not removed", "folder", dir, "error", err)
+	}
+}
+
+// detachBelow takes away all that is mounted below a folder, the last first.
+func detachBelow(dir string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	lines := bytes.Split(b, []byte("\n"))
+	slices.Reverse(lines)
+	for _, line := range lines {
+		// ID parent device root POINT ...; a space in a name is \040.
+		fields := strings.Fields(string(line))
+		if len(fields) < 5 {
+			continue
+		}
+		point := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(fields[4])
+		if strings.HasPrefix(point, dir+"/") {
+			if err := unix.Unmount(point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+				return fmt.Errorf("detaching %s: %w", point, err)
+			}
+		}
+	}
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"cellar/checkpoint/pager"
+	"cellar/kernel/pager"
 )
 
 // lazyFrom is how many bytes of memory a dump must have before they come late:

@@ -62,17 +62,28 @@ func (m mark) copyTo(journal, dst string) error {
 		if err != nil {
 			return err
 		}
-		out, err := os.OpenFile(filepath.Join(dst, filepath.Base(name)), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-		if err == nil {
-			_, err = io.Copy(out, io.LimitReader(in, size))
-			err = errors.Join(err, out.Close())
-		}
+		err = copyStart(in, filepath.Join(dst, filepath.Base(name)), size)
 		in.Close()
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// copyStart copies the first bytes of a file, its mode with them: CRIU refuses
+// one that was open if its mode is another now.
+func copyStart(in *os.File, name string, size int64) error {
+	st, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, io.LimitReader(in, size))
+	return errors.Join(err, out.Chmod(st.Mode().Perm()), out.Close())
 }
 
 // drain waits until a thawed container needs its dump no more, and forgets the
@@ -84,18 +95,15 @@ func (h *Hub) drain(l *Live, container, dump string) {
 	if h.ctx.Err() != nil {
 		return
 	}
-	if err == nil {
-		h.forgetMove(id)
-		return
-	}
-	release, e := l.take(h.ctx)
+	release, e := l.take(h.ctx) // not before the deed that thawed it is through: its undo may need the dump
 	if e != nil {
 		return
 	}
 	defer release()
 	rec := l.Record()
-	if rec.Container != container || rec.State != kernel.Running {
-		return // it ended or was replaced meanwhile: whoever did that knows what to do
+	if err == nil || rec.Container != container || rec.State != kernel.Running {
+		h.forgetMove(l, id) // if it ended or was replaced meanwhile, whoever did that knew what to do
+		return
 	}
 	h.Log.Error("the memory of a thawed kernel does not come; it goes back to its dump", "kernel", rec.ID, "container", container, "dump", id, "error", err)
 	if err := h.fallBack(h.ctx, l, id); err != nil {
@@ -114,11 +122,25 @@ func (h *Hub) settled(ctx context.Context, container string) error {
 }
 
 // forgetMove removes a dump that only carried a kernel from one container to the
-// next; checkpoints stay.
-func (h *Hub) forgetMove(id string) {
-	if _, err := h.readManifest(id); err == nil {
+// next, unless that still needs it; checkpoints stay. The deed is held.
+func (h *Hub) forgetMove(l *Live, id string) {
+	if _, err := h.readManifest(id); err == nil || l.Record().Checkpoint == id {
 		return
 	}
+	draining, err := h.Runtime.Draining()
+	if err != nil {
+		h.Log.Warn("dump of a move not removed", "dump", id, "error", err)
+		return
+	}
+	for _, dump := range draining {
+		if dump == h.dumpDir(id) {
+			return // who waits for that container comes here, too
+		}
+	}
+	h.removeMove(id)
+}
+
+func (h *Hub) removeMove(id string) {
 	if err := os.RemoveAll(filepath.Dir(h.dumpDir(id))); err != nil {
 		h.Log.Warn("dump of a move not removed", "dump", id, "error", err)
 	}
@@ -186,7 +208,7 @@ func (h *Hub) keepMove(ctx context.Context, l *Live, id string) (Checkpoint, err
 	if c, err = h.finish(c, m.RunsFrom, h.notebookBytes(ctx, p, c.Notebook), nil); err != nil {
 		return c, err
 	}
-	h.forgetMove(id)
+	h.removeMove(id)
 	return c, h.Store.PutCheckpoint(ctx, c)
 }
 

@@ -127,23 +127,36 @@ func listen(work string) (*os.File, error) {
 }
 
 // Work is the worker's whole life, in the process that Hold started: descriptor
-// 3 is the listening socket, 4 leads to the guardian.
-func Work(dump string) (_ Stats, err error) {
+// 3 is the listening socket, 4 leads to the guardian. For lazy, see Serve.
+func Work(dump string, lazy func() bool) (Stats, error) {
 	const listener, holder = 3, 4
 	unix.CloseOnExec(listener)
 	unix.CloseOnExec(holder)
-	var conn int
-	for {
-		conn, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
-		if err != unix.EINTR {
-			break
-		}
-	}
+	conn, err := accept(listener, holder)
 	unix.Close(listener)
 	if err != nil {
 		return Stats{}, err
 	}
-	return Serve(conn, holder, dump)
+	return Serve(conn, holder, dump, lazy)
+}
+
+// accept waits for CRIU as long as there is a guardian: without one nobody would
+// end us if CRIU never came.
+func accept(listener, holder int) (conn int, err error) {
+	fds := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}, {Fd: int32(holder), Events: unix.POLLRDHUP}}
+	for {
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return -1, err
+		}
+		if fds[0].Revents != 0 {
+			conn, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
+			if err != unix.EINTR && err != unix.ECONNABORTED {
+				return conn, err
+			}
+		} else if fds[1].Revents != 0 {
+			return -1, errors.New("the guardian has ended")
+		}
+	}
 }
 
 // Wait blocks until the guardian of a folder has ended and says how it went; a
@@ -214,6 +227,8 @@ func End(folder string) error {
 			if pid > 0 {
 				unix.Kill(-pid, unix.SIGKILL) // it leads a group of its own, its worker is in it
 				unix.Kill(pid, unix.SIGKILL)
+				for unix.Flock(int(lock.Fd()), unix.LOCK_SH) == unix.EINTR { // it is ending
+				}
 			}
 		}
 	}

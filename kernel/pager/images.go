@@ -22,6 +22,9 @@ const (
 	flagPresent = 1 << 2 // the bytes are in the pages file
 )
 
+// maxAddress is above all that a process can have (5-level page tables).
+const maxAddress = 1 << 57
+
 // maxImage bounds a pagemap file; a page map of 1 TiB in single pages is less.
 const maxImage = 4 << 30
 
@@ -40,22 +43,23 @@ func pagemap(dir string, pid int) (s *space, pages string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	s, id, err := parsePagemap(b)
+	s, id, _, err := parsePagemap(b)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", filepath.Base(name), err)
 	}
 	return s, filepath.Join(dir, "pages-"+strconv.FormatUint(id, 10)+".img"), nil
 }
 
-// parsePagemap reads the bytes of a pagemap image.
-func parsePagemap(b []byte) (s *space, pagesID uint64, err error) {
+// parsePagemap reads the bytes of a pagemap image: what may come late, the pages
+// file, and how many bytes that has to have.
+func parsePagemap(b []byte) (s *space, pagesID, size uint64, err error) {
 	if len(b) < 8 || binary.LittleEndian.Uint32(b) != imageMagic || binary.LittleEndian.Uint32(b[4:]) != pagemapMagic {
-		return nil, 0, fmt.Errorf("not a page map")
+		return nil, 0, 0, fmt.Errorf("not a page map")
 	}
 	b = b[8:]
 	head, b, err := message(b)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	pagesID = head[1]
 	s = &space{}
@@ -63,18 +67,18 @@ func parsePagemap(b []byte) (s *space, pagesID uint64, err error) {
 	for len(b) > 0 {
 		var e map[protowire.Number]uint64
 		if e, b, err = message(b); err != nil {
-			return nil, 0, err
+			return nil, 0, 0, err
 		}
 		start, n, flags := e[1], e[5], e[4]
 		if n == 0 {
 			n = e[2] // the 32-bit field of CRIU before 4.2
 		}
 		if flags&flagParent != 0 || e[3] != 0 {
-			return nil, 0, fmt.Errorf("the dump needs an older one")
+			return nil, 0, 0, fmt.Errorf("the dump needs an older one")
 		}
 		size := n * pageSize
-		if start%pageSize != 0 || n > 1<<40 || start+size < start || start < last {
-			return nil, 0, fmt.Errorf("entry at %#x of %d pages is out of order", start, n)
+		if start%pageSize != 0 || n > maxAddress/pageSize || start > maxAddress || start+size > maxAddress || start < last {
+			return nil, 0, 0, fmt.Errorf("entry at %#x of %d pages is out of order", start, n)
 		}
 		last = start + size
 		if flags&flagPresent == 0 {
@@ -85,7 +89,7 @@ func parsePagemap(b []byte) (s *space, pagesID uint64, err error) {
 		}
 		off += size
 	}
-	return s, pagesID, nil
+	return s, pagesID, off, nil
 }
 
 // message takes the next length-prefixed message from b: its numbers by field.
@@ -146,4 +150,29 @@ func LazyBytes(dir string) (lazy, all int64, err error) {
 		all += st.Size()
 	}
 	return lazy, all, nil
+}
+
+// Check reports a pages file of a dump that lacks bytes.
+func Check(dir string) error {
+	maps, err := filepath.Glob(filepath.Join(dir, "pagemap-*.img"))
+	if err != nil {
+		return err
+	}
+	for _, name := range maps {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		_, id, size, err := parsePagemap(b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", filepath.Base(name), err)
+		}
+		pages := filepath.Join(dir, "pages-"+strconv.FormatUint(id, 10)+".img")
+		if st, err := os.Stat(pages); err != nil && size > 0 {
+			return err
+		} else if err == nil && uint64(st.Size()) < size {
+			return fmt.Errorf("%s is cut off: %d of %d bytes", pages, st.Size(), size)
+		}
+	}
+	return nil
 }

@@ -30,6 +30,9 @@ const (
 	drainBlock = 1 << 20
 	// finished is what CRIU sends when the processes run.
 	finished = 0x52535446
+	// roomEvery is how often a fill is tried again for which a container has no
+	// room: it gets some, or is killed.
+	roomEvery = 5 * time.Millisecond
 )
 
 // process is one address space that is being filled.
@@ -37,8 +40,8 @@ type process struct {
 	uffd  uffd
 	space *space
 	pages []byte // its pages file, mapped
-	// waiting are pages that somebody waits for and that could not be given yet:
-	// the kernel does not tell a fault twice.
+	// waiting are addresses that somebody waits for. The kernel tells of each once:
+	// one that cannot be filled at this moment stays here.
 	waiting []uint64
 }
 
@@ -49,8 +52,9 @@ type worker struct {
 	dir     string
 	all     []*process
 	running bool // CRIU is through: fill what nobody asks for
-	stats   Stats
 	files   map[string][]byte
+	stats   Stats
+	lazy    func() bool // nil, or whether to leave for now what nobody asks for
 }
 
 // Stats is what it took to bring the memory of a container in.
@@ -62,29 +66,32 @@ type Stats struct {
 
 // Serve answers for the dump in dir on CRIU's connection conn, until the memory
 // of all its processes has come or they have ended. holder is a unix socket to
-// which every descriptor is sent, too; -1 for none.
-func Serve(conn, holder int, dir string) (_ Stats, err error) {
-	w := &worker{conn: conn, holder: holder, dir: dir, files: map[string][]byte{}}
+// which every descriptor is sent, too; -1 for none. While lazy is true (tests; nil otherwise) it fills only what
+// the processes ask for.
+func Serve(conn, holder int, dir string, lazy func() bool) (_ Stats, err error) {
+	w := &worker{conn: conn, holder: holder, dir: dir, lazy: lazy, files: map[string][]byte{}}
 	defer w.close()
-	for {
-		if err := w.wait(); err != nil {
-			return w.stats, err
+	for err == nil {
+		if err = w.wait(); err != nil {
+			break
 		}
 		if !w.running {
 			if w.conn < 0 {
-				return w.stats, errors.New("CRIU has ended before the processes ran")
+				err = errors.New("CRIU has ended before the processes ran")
 			}
 			continue
 		}
 		p := w.next()
 		if p == nil {
-			return w.stats, nil
+			break
+		}
+		if w.lazy != nil && w.lazy() {
+			continue
 		}
 		first := p.space.pieces[0]
-		if _, err := w.fill(p, first.cut(first.start, first.start+drainBlock)); err != nil {
-			return w.stats, err
-		}
+		err = w.fill(p, first.cut(first.start, first.start+drainBlock))
 	}
+	return w.stats, err
 }
 
 func (w *worker) close() {
@@ -121,19 +128,24 @@ func (w *worker) wait() error {
 	}
 	timeout := -1
 	switch {
-	case w.running:
+	case w.running && (w.lazy == nil || !w.lazy()):
 		timeout = 0
-	case slices.ContainsFunc(w.all, func(p *process) bool { return len(p.waiting) > 0 }):
+	case w.running || w.anyWaiting():
 		timeout = 1
 	}
 	if _, err := unix.Poll(fds, timeout); err != nil && err != unix.EINTR {
 		return fmt.Errorf("poll: %w", err)
 	}
 	for i, p := range w.all[:len(w.all):len(w.all)] {
-		if fds[i].Revents != 0 || len(p.waiting) > 0 {
-			if err := w.serve(p); err != nil {
+		if fds[i].Revents != 0 {
+			if err := w.take(p); err != nil {
 				return err
 			}
+		}
+	}
+	for _, p := range w.all {
+		if err := w.answer(p); err != nil {
+			return err
 		}
 	}
 	if last := len(fds) - 1; w.conn >= 0 && fds[last].Fd == int32(w.conn) && fds[last].Revents != 0 {
@@ -164,30 +176,40 @@ func (w *worker) hear() error {
 	if err != nil {
 		return fmt.Errorf("from CRIU: %w", err)
 	}
-	s, name, err := pagemap(w.dir, int(*word))
+	p := &process{uffd: uffd(fd), space: &space{}}
+	w.add(p) // first of all: from here on it waits whatever becomes of us
+	return w.find(p, int(*word))
+}
+
+// find finds the memory of a new process in the dump.
+func (w *worker) find(p *process, pid int) error {
+	s, name, err := pagemap(w.dir, pid)
 	if err != nil {
-		unix.Close(fd)
 		return err
 	}
 	pages, err := w.open(name)
-	if err == nil && !s.empty() {
-		if last := s.pieces[len(s.pieces)-1]; last.off+last.end-last.start > uint64(len(pages)) {
-			err = fmt.Errorf("%s is cut off", name)
-		}
-	}
 	if err != nil {
-		unix.Close(fd)
 		return err
 	}
-	return w.add(&process{uffd: uffd(fd), space: s, pages: pages})
+	if !s.empty() {
+		if last := s.pieces[len(s.pieces)-1]; last.off+last.end-last.start > uint64(len(pages)) {
+			return fmt.Errorf("%s is cut off", name)
+		}
+	}
+	p.space, p.pages = s, pages
+	return nil
 }
 
-func (w *worker) add(p *process) error {
+// add takes a process on and has the guardian hold it, too.
+func (w *worker) add(p *process) {
 	w.all = append(w.all, p)
-	if w.holder < 0 {
-		return nil
+	if w.holder >= 0 && sendFD(w.holder, int(p.uffd)) != nil {
+		w.holder = -1 // it is gone. That is no reason to leave the processes alone, too.
 	}
-	return sendFD(w.holder, int(p.uffd))
+}
+
+func (w *worker) anyWaiting() bool {
+	return slices.ContainsFunc(w.all, func(p *process) bool { return len(p.waiting) > 0 })
 }
 
 // open maps a pages file; processes that were forked share one.
@@ -215,60 +237,9 @@ func (w *worker) open(name string) ([]byte, error) {
 	return m, nil
 }
 
-// serve takes all events of a process and gives what it waits for.
-func (w *worker) serve(p *process) error {
-	if err := w.hearChanges(p); err != nil {
-		return err
-	}
-	for n := len(p.waiting); n > 0; n-- {
-		addr := p.waiting[0]
-		p.waiting = p.waiting[1:]
-		if err := w.give(p, addr); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// give gives a process the page at addr, or notes that it still waits for it.
-func (w *worker) give(p *process, addr uint64) error {
-	if piece, ok := p.space.around(addr, faultBlock); ok {
-		n, err := w.fill(p, piece)
-		if w.stats.Asked += n; err != nil {
-			return err
-		}
-		if _, missing := p.space.around(addr, faultBlock); missing {
-			p.waiting = append(p.waiting, addr)
-			return nil
-		}
-		return p.wake(addr) // it may have come between the fault and us
-	}
-	switch err := p.uffd.zero(addr); {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.EEXIST):
-		return p.wake(addr)
-	case errors.Is(err, unix.EAGAIN):
-		p.waiting = append(p.waiting, addr)
-		return nil
-	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || ended(err): // not mapped any more
-		return p.wake(addr)
-	default:
-		return fmt.Errorf("zero page at %#x: %w", addr, err)
-	}
-}
-
-func (p *process) wake(addr uint64) error {
-	if err := p.uffd.wake(addr, pageSize); err != nil && !ended(err) {
-		return fmt.Errorf("waking at %#x: %w", addr, err)
-	}
-	return nil
-}
-
-// hearChanges takes all events of a process: what changed in its address space
-// is taken over, a page that is waited for is noted. A fault behind a change is
-// about what is there now.
-func (w *worker) hearChanges(p *process) error {
+// take takes the events of a process: changes of its address space are done at
+// once, as a fault among them is about what is there afterwards.
+func (w *worker) take(p *process) error {
 	events, err := p.uffd.read()
 	if err != nil {
 		return fmt.Errorf("userfaultfd: %w", err)
@@ -286,19 +257,61 @@ func (w *worker) hearChanges(p *process) error {
 	return nil
 }
 
+// answer gives those who wait what they wait for.
+func (w *worker) answer(p *process) error {
+	waiting := p.waiting
+	p.waiting = nil
+	for _, addr := range waiting {
+		done, err := w.give(p, addr)
+		if err != nil {
+			return err
+		}
+		if !done {
+			p.waiting = append(p.waiting, addr)
+		}
+	}
+	return nil
+}
+
+// give fills the page at addr and what is beside it; done is false when that
+// cannot be now.
+func (w *worker) give(p *process, addr uint64) (done bool, err error) {
+	if piece, ok := p.space.around(addr, faultBlock); ok {
+		before := w.stats.Bytes
+		err := w.fill(p, piece)
+		if w.stats.Asked += w.stats.Bytes - before; err != nil {
+			return false, err
+		}
+		_, missing := p.space.around(addr, pageSize)
+		return !missing, nil
+	}
+	err = p.uffd.zero(addr)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return false, w.takeSoon(p)
+	case errors.Is(err, unix.ENOMEM):
+		time.Sleep(roomEvery)
+		return false, nil
+	case err != nil && !passing(err):
+		return false, fmt.Errorf("zero page at %#x: %w", addr, err)
+	}
+	return true, nil
+}
+
 func (w *worker) changed(p *process, e event) error {
 	switch e.kind {
+	case eventFault:
 	case eventUnmap:
 		p.space.drop(e.a, e.b)
 	case eventRemove: // as by madvise(MADV_DONTNEED): still mapped, zeros from now on
 		p.space.drop(e.a, e.b)
-		if err := p.uffd.unregister(e.a, e.b-e.a); err != nil && !ended(err) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOMEM) {
+		if err := p.uffd.unregister(e.a, e.b-e.a); err != nil && !passing(err) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOMEM) {
 			return fmt.Errorf("unregister %#x: %w", e.a, err)
 		}
 	case eventRemap:
 		p.space.move(e.a, e.b, e.c)
 	case eventFork:
-		return w.add(&process{uffd: uffd(uint32(e.a)), space: p.space.clone(), pages: p.pages})
+		w.add(&process{uffd: uffd(uint32(e.a)), space: p.space.clone(), pages: p.pages})
 	default:
 		return fmt.Errorf("unknown event %#x", e.kind)
 	}
@@ -306,58 +319,56 @@ func (w *worker) changed(p *process, e event) error {
 }
 
 // fill copies a piece into the process, as much of it as can be at this moment.
-func (w *worker) fill(p *process, want piece) (filled uint64, err error) {
+func (w *worker) fill(p *process, want piece) error {
 	for want.start < want.end {
 		n, err := p.uffd.copy(want.start, p.pages[want.off:want.off+want.end-want.start])
 		if n > 0 {
 			p.space.drop(want.start, want.start+n)
-			filled += n
 			w.stats.Bytes += n
 			want = want.cut(want.start+n, want.end)
 			continue
 		}
 		switch {
 		case err == nil:
-			return filled, errors.New("nothing was copied")
+			return errors.New("nothing was copied")
 		case errors.Is(err, unix.EEXIST): // it has come already
 			p.space.drop(want.start, want.start+pageSize)
 			want = want.cut(want.start+pageSize, want.end)
-		case ended(err):
-			p.space.pieces, p.waiting = nil, nil
-			return filled, nil
+		case errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC): // the process has ended
+			p.space.pieces = nil
+			return nil
 		case errors.Is(err, unix.EAGAIN): // its mappings are changing: an event tells
-			return filled, w.serveAfter(p)
+			return w.takeSoon(p)
 		case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL):
 			// Not in one mapping: the piece spans two, or its mapping is gone.
 			if size := want.end - want.start; size > pageSize {
 				want.end = want.start + size/2/pageSize*pageSize
 				continue
 			}
-			if err := w.hearChanges(p); err != nil {
-				return filled, err
-			}
+			// What is on its way here by now is another page: so not the other way round.
 			p.space.drop(want.start, want.end)
-			return filled, nil
+			return w.take(p)
 		case errors.Is(err, unix.ENOMEM): // the container's limit: it gets room or is killed
-			time.Sleep(5 * time.Millisecond)
-			return filled, nil
+			time.Sleep(roomEvery)
+			return nil
 		default:
-			return filled, fmt.Errorf("copy of %d bytes to %#x: %w", want.end-want.start, want.start, err)
+			return fmt.Errorf("copy of %d bytes to %#x: %w", want.end-want.start, want.start, err)
 		}
 	}
-	return filled, nil
+	return nil
 }
 
-// serveAfter gives a change of mappings a moment to become an event.
-func (w *worker) serveAfter(p *process) error {
+// takeSoon gives a change of mappings a moment to become an event.
+func (w *worker) takeSoon(p *process) error {
 	fds := []unix.PollFd{{Fd: int32(p.uffd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(fds, 1); err != nil || n == 0 {
 		return nil
 	}
-	return w.hearChanges(p)
+	return w.take(p)
 }
 
-// ended reports errors that mean that the process is not there any more.
-func ended(err error) bool {
-	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC)
+// passing reports errors that mean: not any more; or, of a range given back: not
+// needed.
+func passing(err error) bool {
+	return errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSPC)
 }
