@@ -24,7 +24,8 @@ const (
 	withoutKernel = "image_without_kernel"
 )
 
-// unusable reports whether err says that the image itself is of no use.
+// unusable reports whether err says that the image itself is of no use: without
+// a kernel the hub is up and says so, without an archive it does not start.
 func unusable(err error) bool {
 	code := fault.CodeOf(err)
 	return code == notAnArchive || code == withoutKernel

@@ -236,10 +236,13 @@ func (w *world) layOutParts() error {
 // hub opens the hub on this world.
 func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	specs, err := w.kernels(ctx)
-	if unusable(err) {
+	if fault.CodeOf(err) == withoutKernel {
 		// The hub is up all the same: people reach their files, kernels that exist go on.
 		w.log.Error("no kernel can be started", "image", w.Image, "code", fault.CodeOf(err), "error", err)
 		w.imageErr, config.NoImage, err = err, err, nil
+	}
+	if unusable(err) { // a slip in the settings, told to who starts the hub
+		return nil, fmt.Errorf("%w (%s, --image %s)", err, fault.CodeOf(err), w.Image)
 	}
 	if err != nil {
 		return nil, err
