@@ -29,7 +29,8 @@ const (
 	withoutKernel = "image_without_kernel"
 )
 
-// unusable reports whether err says that the image itself is of no use.
+// unusable reports whether err says that the image itself is of no use: without
+// a kernel the hub is up and says so, without an archive it does not start.
 func unusable(err error) bool {
 	code := fault.CodeOf(err)
 	return code == notAnArchive || code == withoutKernel
@@ -136,6 +137,9 @@ func (w *world) images(ctx context.Context) (out []hub.Image, none, err error) {
 		var specs []hub.KernelSpec
 		if err == nil {
 			specs, err = w.specs(ctx, ref)
+		}
+		if fault.CodeOf(err) == notAnArchive { // a slip in the settings, told to who starts the hub
+			return nil, nil, fmt.Errorf("%w (%s, --image %s)", err, fault.CodeOf(err), f.Archive)
 		}
 		if err != nil && !unusable(err) {
 			return nil, nil, fmt.Errorf("image %s: %w", f.Name, err)

@@ -3,6 +3,7 @@ package acceptance
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"cellar/internal/testkit"
 )
@@ -49,13 +51,8 @@ func second(_ int, err error) error { return err }
 // every place where a kernel would be needed why there is none.
 func TestImagesOfNoUse(t *testing.T) {
 	testkit.Containers(t)
-	text := filepath.Join(t.TempDir(), "notes.txt")
-	if err := os.WriteFile(text, []byte(strings.Repeat("this is no archive\n", 100)), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	for name, c := range map[string]struct{ file, code, says string }{
 		"without a kernel": {imageWithoutKernel(t), "image_without_kernel", "holds no Jupyter kernel"},
-		"not an archive":   {text, "image_not_an_archive", "is not an OCI archive"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHub(t, "--image", c.file)
@@ -138,4 +135,22 @@ func TestDoctorLooksAtTheImageThatIsUsed(t *testing.T) {
 	}
 	image("fail", "--image", none)
 	image("warn")
+}
+
+// TestAFileThatIsNoArchive ends the start at once, with a sentence and a code.
+func TestAFileThatIsNoArchive(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "notes.txt")
+	if err := os.WriteFile(text, []byte(strings.Repeat("this is no archive\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHub(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, binary(), "serve", "--data", h.data, "--listen", h.addr, "--image", text).CombinedOutput()
+	for _, want := range []string{"is not an OCI archive", "image_not_an_archive", text} {
+		if err == nil || ctx.Err() != nil || !bytes.Contains(out, []byte(want)) {
+			t.Errorf("no %q: %v: %s", want, err, out)
+		}
+	}
+	h.start() // with the good one
 }
