@@ -23,18 +23,12 @@ import (
 	"cellar/server/hub"
 )
 
-// Codes of an image that no kernel can be made of, whenever it is tried.
+// Codes of an image that no kernel can be made of, whenever it is tried: without
+// a kernel the hub is up and says so, without an archive it does not start.
 const (
 	notAnArchive  = "image_not_an_archive"
 	withoutKernel = "image_without_kernel"
 )
-
-// unusable reports whether err says that the image itself is of no use: without
-// a kernel the hub is up and says so, without an archive it does not start.
-func unusable(err error) bool {
-	code := fault.CodeOf(err)
-	return code == notAnArchive || code == withoutKernel
-}
 
 // imageFlag is a kernel image as the operator gives it: NAME=ARCHIVE, or an
 // archive alone, whose file name gives the name. A folder is an OCI layout.
@@ -141,7 +135,7 @@ func (w *world) images(ctx context.Context) (out []hub.Image, none, err error) {
 		if fault.CodeOf(err) == notAnArchive { // a slip in the settings, told to who starts the hub
 			return nil, nil, fmt.Errorf("%w (%s, --image %s)", err, fault.CodeOf(err), f.Archive)
 		}
-		if err != nil && !unusable(err) {
+		if err != nil && fault.CodeOf(err) != withoutKernel {
 			return nil, nil, fmt.Errorf("image %s: %w", f.Name, err)
 		}
 		w.found[f.Name] = foundImage{ref, err}
