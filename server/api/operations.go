@@ -33,12 +33,14 @@ func (x *api) operation(ctx context.Context, id string) (*hub.Operation, error) 
 }
 
 // stream describes a stream of events that is refused before it begins: once it
-// has, its status is 200 and nothing can be said any more.
-func (x *api) stream(id, path, summary string, may func(huma.Context) error) huma.Operation {
+// has, its status is 200 and nothing can be said any more. begin refuses it, or
+// begins to listen: what happens from then on is sent, and end is called at last.
+func (x *api) stream(id, path, summary string, begin func(huma.Context) (begun any, end func(), err error)) huma.Operation {
 	return huma.Operation{
 		OperationID: id, Method: get, Path: path, Summary: summary, Security: []map[string][]string{{"token": {}}, {"cookie": {}}},
 		Middlewares: huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
-			if err := may(ctx); err != nil {
+			begun, end, err := begin(ctx)
+			if err != nil {
 				err = x.Fail(ctx.Context(), err)
 				status := http.StatusInternalServerError
 				if known, ok := err.(huma.StatusError); ok {
@@ -47,16 +49,20 @@ func (x *api) stream(id, path, summary string, may func(huma.Context) error) hum
 				huma.WriteErr(x.API, ctx, status, err.Error(), err)
 				return
 			}
+			defer end()
 			// A comment: the follower knows at once that it follows, however long nothing happens.
 			ctx.SetHeader("Content-Type", "text/event-stream")
 			io.WriteString(ctx.BodyWriter(), ": following\n\n")
 			if w, ok := ctx.BodyWriter().(http.ResponseWriter); ok {
 				http.NewResponseController(w).Flush()
 			}
-			next(ctx)
+			next(huma.WithValue(ctx, begunKey{}, begun))
 		}},
 	}
 }
+
+// begunKey is where a stream's handler finds what begin gave.
+type begunKey struct{}
 
 func (x *api) operations() {
 	add(x, get, "/operations/{id}", "Show an operation", ok, func(ctx context.Context, in *InOperation) (*operationBody, error) {
@@ -76,9 +82,9 @@ func (x *api) operations() {
 		s, _ := o.State()
 		return &operationBody{s}, nil
 	})
-	sse.Register(x.API, x.stream("operation-events", "/operations/{id}/events", "Follow an operation", func(ctx huma.Context) error {
+	sse.Register(x.API, x.stream("operation-events", "/operations/{id}/events", "Follow an operation", func(ctx huma.Context) (any, func(), error) {
 		_, err := x.operation(ctx.Context(), ctx.Param("id"))
-		return err
+		return nil, func() {}, err
 	}),
 		map[string]any{"message": hub.OperationState{}}, func(ctx context.Context, in *InOperation, send sse.Sender) {
 			o, err := x.operation(ctx, in.ID)
@@ -101,17 +107,20 @@ func (x *api) operations() {
 	type kernelEvent struct{ hub.View }
 	type runEvent struct{ hub.RunView }
 	type nodeEvent struct{ hub.NodeView }
-	sse.Register(x.API, x.stream("project-events", "/projects/{p}/events", "Follow what happens in a project", func(ctx huma.Context) error {
-		_, _, err := x.project(ctx.Context(), ctx.Param("p"))
-		return err
+	sse.Register(x.API, x.stream("project-events", "/projects/{p}/events", "Follow what happens in a project", func(ctx huma.Context) (any, func(), error) {
+		_, p, err := x.project(ctx.Context(), ctx.Param("p"))
+		if err != nil {
+			return nil, nil, err
+		}
+		events, stop := x.Hub.Follow(p.ID)
+		return events, stop, nil
 	}),
 		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}}, func(ctx context.Context, in *InProject, send sse.Sender) {
 			_, p, err := x.project(ctx, in.P)
 			if err != nil {
 				return
 			}
-			events, stop := x.Hub.Follow(p.ID)
-			defer stop()
+			events, _ := ctx.Value(begunKey{}).(<-chan hub.Event)
 			for _, l := range x.Hub.LiveOf(p.ID) {
 				if send.Data(kernelEvent{l.View()}) != nil {
 					return
