@@ -32,18 +32,21 @@ import (
 
 // Options of a Server.
 type Options struct {
-	Hub     *hub.Hub
-	Lab     fs.FS // the built lab; nil: none, its pages say so
-	Base    string
-	Proxies []netip.Prefix // whose X-Forwarded-* headers are believed
-	First   hub.User       // the administrator of the first start
-	Start   string         // signs First in by ?token= as long as there is no password
-	Version string
-	Seed    func(dir string) error
-	Doctor  func(context.Context) []api.Finding
-	Ready   func(context.Context) error
-	Log     *slog.Logger
-	Trees   *Trees
+	Hub *hub.Hub
+	Lab fs.FS // the built lab; nil: none, its pages say so
+	// LabExtensions are folders of prebuilt extensions, LabOperator that of page_config.json.
+	LabExtensions []fs.FS
+	LabOperator   fs.FS
+	Base          string
+	Proxies       []netip.Prefix // whose X-Forwarded-* headers are believed
+	First         hub.User       // the administrator of the first start
+	Start         string         // signs First in by ?token= as long as there is no password
+	Version       string
+	Seed          func(dir string) error
+	Doctor        func(context.Context) []api.Finding
+	Ready         func(context.Context) error
+	Log           *slog.Logger
+	Trees         *Trees
 }
 
 // Server answers requests.
@@ -74,7 +77,9 @@ func New(o Options) (http.Handler, error) {
 		return nil, err
 	}
 	if o.Lab != nil {
-		if s.lab, err = lab.New(lab.Config{Build: o.Lab, Store: s.labStore, Page: s.labPage, Fail: s.Fail}); err != nil {
+		if s.lab, err = lab.New(lab.Config{
+			Build: o.Lab, Store: s.labStore, Page: s.labPage, Fail: s.Fail, Log: o.Log, Extensions: o.LabExtensions, Operator: o.LabOperator,
+		}); err != nil {
 			return nil, err
 		}
 	}

@@ -86,6 +86,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding { return w.doctor(ctx).Examine(ctx) })
 	handler, err := server.New(server.Options{
 		Hub: h, Lab: web.Lab(), Base: base, Proxies: proxies, First: first, Start: start, Version: version, Log: log, Trees: w.trees,
+		LabExtensions: w.labExtensions(ctx), LabOperator: os.DirFS(filepath.Join(w.Data, "labconfig")),
 		Seed:   tour.Write,
 		Doctor: func(ctx context.Context) []api.Finding { return findings(doctor(ctx)) },
 		Ready:  w.ready,

@@ -3,11 +3,13 @@ package containerd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/mount"
@@ -74,40 +76,125 @@ var kernelDirs = []string{"usr/local/share/jupyter/kernels", "usr/share/jupyter/
 
 const maxSpecFile = 1 << 20
 
-// KernelSpecs reads the kernels an image offers from a read-only view of it.
-func (r *Runtime) KernelSpecs(ctx context.Context, ref string) ([]KernelSpec, error) {
+// KernelSpecs reads the kernels an image offers.
+func (r *Runtime) KernelSpecs(ctx context.Context, ref string) (specs []KernelSpec, err error) {
+	err = r.view(ctx, ref, func(root *os.Root) error {
+		specs = readSpecs(root)
+		return nil
+	})
+	return specs, err
+}
+
+// view gives fn a read-only view of an image. What is in it is untrusted: fn
+// reads regular files, through the root only.
+func (r *Runtime) view(ctx context.Context, ref string, fn func(*os.Root) error) error {
 	ctx = scoped(ctx)
 	ctx, done, err := r.c.WithLease(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer done(context.WithoutCancel(ctx))
 	img, err := r.c.GetImage(ctx, ref)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ids, err := img.RootFS(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	key := "specs-" + rand8()
+	key := "view-" + rand8()
 	s := r.c.SnapshotService(snapshotter)
 	mounts, err := s.View(ctx, key, chainID(ids))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer s.Remove(context.WithoutCancel(ctx), key)
-	var specs []KernelSpec
-	err = mount.WithReadonlyTempMount(ctx, mounts, func(dir string) error {
+	return mount.WithReadonlyTempMount(ctx, mounts, func(dir string) error {
 		root, err := os.OpenRoot(dir)
 		if err != nil {
 			return err
 		}
 		defer root.Close()
-		specs = readSpecs(root)
+		return fn(root)
+	})
+}
+
+// Bounds of what is copied out of an image.
+const (
+	maxCopied      = 512 << 20
+	maxCopiedFiles = 20_000
+)
+
+// CopyFromImage copies the regular files below the folders, which are paths
+// without a leading slash, into dst: those of the first folder win. A folder
+// that the image lacks is left out, links are too.
+func (r *Runtime) CopyFromImage(ctx context.Context, ref string, folders []string, dst string) error {
+	if err := os.MkdirAll(dst, 0o755); err != nil {
+		return err
+	}
+	to, err := os.OpenRoot(dst)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	return r.view(ctx, ref, func(root *os.Root) error {
+		c := copying{from: root, to: to, bytes: maxCopied, files: maxCopiedFiles}
+		for _, folder := range folders {
+			if err := c.tree(folder); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
-	return specs, err
+}
+
+// copying is a copy under way, and what it may still take.
+type copying struct {
+	from, to *os.Root
+	bytes    int64
+	files    int
+}
+
+func (c *copying) tree(folder string) error {
+	return fs.WalkDir(c.from.FS(), folder, func(name string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && name == folder {
+			return fs.SkipAll
+		}
+		if err != nil {
+			return err
+		}
+		rel := strings.TrimPrefix(strings.TrimPrefix(name, folder), "/")
+		switch {
+		case rel == "":
+			return nil
+		case d.IsDir():
+			return c.to.MkdirAll(rel, 0o755)
+		case d.Type().IsRegular():
+			return c.file(name, rel)
+		}
+		return nil
+	})
+}
+
+func (c *copying) file(name, rel string) error {
+	out, err := c.to.OpenFile(rel, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // an earlier folder has it
+	}
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	in, err := c.from.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	n, err := io.Copy(out, io.LimitReader(in, c.bytes+1))
+	if c.bytes, c.files = c.bytes-n, c.files-1; c.bytes < 0 || c.files < 0 {
+		return fmt.Errorf("more than %d MiB or %d files to copy from the image", maxCopied>>20, maxCopiedFiles)
+	}
+	return err
 }
 
 func readSpecs(root *os.Root) []KernelSpec {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -29,6 +30,12 @@ type Config struct {
 	// Page answers page config to lay over ours, nil for none. It is embedded in the page for anybody
 	// who may see it.
 	Page func(*http.Request) (map[string]any, error)
+	// Extensions are folders of prebuilt extensions; the first counts most. They run in people's
+	// browsers with all that the people may do: what a kernel can write must not be among them.
+	Extensions []fs.FS
+	// Operator is the folder of page_config.json, nil for none.
+	Operator fs.FS
+	Log      *slog.Logger
 	// Fail answers an error. A code of too_large is for a 413, everything else goes by class.
 	Fail func(http.ResponseWriter, *http.Request, error)
 }
@@ -36,10 +43,11 @@ type Config struct {
 // lab answers the requests.
 type lab struct {
 	Config
-	manifest manifest
-	settings schemas
-	licenses []byte
-	writing  sync.Mutex // orders read-change-write of the small files of Store
+	manifest   manifest
+	settings   schemas
+	extensions extensions
+	licenses   []byte
+	writing    sync.Mutex // orders read-change-write of the small files of Store
 }
 
 // manifest lists what the page loads, relative to static/.
@@ -70,6 +78,14 @@ func New(c Config) (http.Handler, error) {
 	if l.licenses, err = readLicenses(c.Build); err != nil {
 		return nil, fmt.Errorf("the lab's licenses.json: %w", err)
 	}
+	if l.Log == nil {
+		l.Log = slog.New(slog.DiscardHandler)
+	}
+	var added []*schema
+	l.extensions, added = readExtensions(c.Extensions, l.Log)
+	if err := l.settings.add(added); err != nil {
+		return nil, err
+	}
 	return http.HandlerFunc(l.serve), nil
 }
 
@@ -92,7 +108,7 @@ func (l *lab) routes() []route {
 		{"/lab/api/listings", read, l.listings},
 		{"/lab/api/licenses", read, l.licensesRoute},
 		{"/lab/api", read, nothing},
-		{"/lab/extensions", read, nothing},
+		{"/lab/extensions", read, l.extensionFile},
 		{"/lab", read, l.labPage},
 		{"/doc", read, l.docPage},
 		{"/api/config", "GET HEAD PUT PATCH", l.configRoute},

@@ -40,6 +40,11 @@ func (l *lab) page(w http.ResponseWriter, r *http.Request, rest, mode, app strin
 		return errNothing
 	}
 	config := l.pageConfig(base(r))
+	operator, err := l.operatorConfig()
+	if err != nil { // the operator's slip must not keep people out
+		l.Log.Error("the operator's page config is left out", "error", err)
+	}
+	maps.Copy(config, operator)
 	over, err := l.Page(r)
 	if err != nil {
 		return err
@@ -79,7 +84,7 @@ func (l *lab) pageConfig(base string) map[string]any {
 	c := map[string]any{
 		"appName": "Cellar", "appNamespace": "lab", "appVersion": l.manifest.Version, "appUrl": "/lab",
 		"baseUrl": base, "wsUrl": "", "token": "",
-		"federated_extensions": []any{}, "disabledExtensions": []any{}, "deferredExtensions": []any{},
+		"federated_extensions": l.extensions.forPage(), "disabledExtensions": []any{}, "deferredExtensions": []any{},
 		"cacheFiles": true, "devMode": false, "buildAvailable": false, "buildCheck": false,
 		"quitButton": false, "terminalsAvailable": true, "notebookStartsKernel": true,
 		"notebookVersion": "[2, 0, 0]", "preferredPath": "/", "treeUrl": "/lab/tree", "store_id": 0,

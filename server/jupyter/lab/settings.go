@@ -36,19 +36,32 @@ func readSchemas(build fs.FS) (s schemas, err error) {
 	if err != nil {
 		return s, err
 	}
-	if err := json.Unmarshal(data, &s.list); err != nil {
+	var list []*schema
+	if err := json.Unmarshal(data, &list); err != nil {
 		return s, err
 	}
-	s.of = make(map[string]*schema, len(s.list))
-	for _, one := range s.list {
+	return s, s.add(list)
+}
+
+// add adds schemas; one that is there already is replaced, as by an extension
+// that replaces a compiled-in one.
+func (s *schemas) add(list []*schema) error {
+	if s.of == nil {
+		s.of = make(map[string]*schema, len(list))
+	}
+	for _, one := range list {
 		out, err := json.Marshal(one)
 		if err != nil {
-			return s, err
+			return err
 		}
 		one.opening = bytes.TrimSuffix(out, []byte("}"))
-		s.of[one.ID] = one
+		if known := s.of[one.ID]; known != nil {
+			*known = *one
+			continue
+		}
+		s.of[one.ID], s.list = one, append(s.list, one)
 	}
-	return s, nil
+	return nil
 }
 
 func (s *schema) file() string { return url.PathEscape(s.ID) + settingsEnding }
