@@ -35,7 +35,7 @@ type Options struct {
 	Hub *hub.Hub
 	Lab fs.FS // the built lab; nil: none, its pages say so
 	// LabExtensions are folders of prebuilt extensions, LabOperator that of page_config.json.
-	LabExtensions []fs.FS
+	LabExtensions []lab.Folder
 	LabOperator   fs.FS
 	Base          string
 	Proxies       []netip.Prefix // whose X-Forwarded-* headers are believed

@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+
+	"cellar/server/jupyter/lab"
 )
 
 // labExtensionDirs are where images keep prebuilt extensions of JupyterLab, in
@@ -16,12 +17,12 @@ var labExtensionDirs = []string{"usr/local/share/jupyter/labextensions", "usr/sh
 
 // labExtensions are the folders of extensions: the operator's, then those of the
 // images, copied out of them once.
-func (w *world) labExtensions(ctx context.Context) []fs.FS {
+func (w *world) labExtensions(ctx context.Context) []lab.Folder {
 	own := filepath.Join(w.Data, "labextensions")
 	if err := os.MkdirAll(own, 0o755); err != nil {
 		w.log.Warn("no folder for lab extensions", "error", err)
 	}
-	out := []fs.FS{os.DirFS(own)}
+	out := []lab.Folder{{FS: os.DirFS(own), Replaces: true}}
 	for _, f := range w.Image {
 		found := w.found[f.Name]
 		if found.err != nil || found.ref == "" {
@@ -32,7 +33,7 @@ func (w *world) labExtensions(ctx context.Context) []fs.FS {
 			w.log.Warn("lab extensions of an image left out", "image", f.Name, "error", err)
 			continue
 		}
-		out = append(out, os.DirFS(dir))
+		out = append(out, lab.Folder{FS: os.DirFS(dir)})
 	}
 	return out
 }

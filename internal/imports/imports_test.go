@@ -23,7 +23,7 @@ const module = "cellar/"
 // down: cmd -> server -> server/hub -> {machine, node} -> {checkpoint, proxy} ->
 // kernel/wire -> kernel. Adapters (store, containerd) are known to cmd alone.
 var allowed = map[string]string{
-	"cmd/cellar":               "images/tour internal/fault kernel kernel/containerd kernel/support machine server server/api server/hub server/store web",
+	"cmd/cellar":               "images/tour internal/fault kernel kernel/containerd kernel/support machine server server/api server/hub server/jupyter/lab server/store web",
 	"cmd/cellar-keep":          "kernel/pager kernel/keep kernel/terminal",
 	"server":                   "internal/fault kernel node server/api server/hub server/jupyter/contents server/jupyter/kernels server/jupyter/lab server/jupyter/terminals web/console",
 	"server/api":               "internal/fault kernel server/hub",

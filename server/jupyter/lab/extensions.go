@@ -37,6 +37,15 @@ type extension struct {
 	files fs.FS
 }
 
+// Folder holds prebuilt extensions.
+type Folder struct {
+	fs.FS
+	// Replaces lets them take the place of built-in ones of the same name. The
+	// built-in ones were tested with this lab and come compressed, so those of a
+	// kernel image should not.
+	Replaces bool
+}
+
 type extensions struct {
 	list []*extension
 	of   map[string]*extension
@@ -45,11 +54,11 @@ type extensions struct {
 // readExtensions finds what the folders hold; of two of one name the one in the
 // earlier folder counts. One that cannot be read is told and left out: the lab
 // works without it.
-func readExtensions(folders []fs.FS, log *slog.Logger) (out extensions, found []*schema) {
+func readExtensions(folders []Folder, known schemas, log *slog.Logger) (out extensions, found []*schema) {
 	out.of = map[string]*extension{}
 	for _, folder := range folders {
 		for _, name := range extensionNames(folder) {
-			if out.of[name] != nil || len(out.list) == maxExtensions {
+			if out.of[name] != nil || len(out.list) == maxExtensions || !folder.Replaces && known.has(name) {
 				continue
 			}
 			files, err := fs.Sub(folder, name)
@@ -74,6 +83,11 @@ func (e extensions) forPage() []*extension {
 		return []*extension{}
 	}
 	return e.list
+}
+
+// has reports whether a built-in extension of that name has settings.
+func (s schemas) has(name string) bool {
+	return slices.ContainsFunc(s.list, func(one *schema) bool { return strings.HasPrefix(one.ID, name+":") })
 }
 
 // extensionNames are the names below a folder: NAME or @SCOPE/NAME.

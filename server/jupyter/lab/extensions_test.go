@@ -16,7 +16,7 @@ import (
 )
 
 // pagesOf serves a lab with extensions and an operator's folder.
-func pagesOf(t *testing.T, operator fs.FS, log *strings.Builder, folders ...fs.FS) *server {
+func pagesOf(t *testing.T, operator fs.FS, log *strings.Builder, folders ...lab.Folder) *server {
 	t.Helper()
 	root, err := os.OpenRoot(t.TempDir())
 	if err != nil {
@@ -66,13 +66,14 @@ func TestPrebuiltExtensions(t *testing.T) {
 		"folder/static/readme.md": plainFile("no package.json"),
 	}
 	image := fstest.MapFS{
-		"@jupyter/widgets/package.json":            prebuilt("@jupyter/widgets", "static/remoteEntry.2.js"),
-		"@jupyter/widgets/static/remoteEntry.2.js": plainFile("of the image"),
-		"z/package.json":                           prebuilt("z", "static/z.js"),
-		"z/static/z.js":                            plainFile("z"),
+		"@jupyter/widgets/package.json":               prebuilt("@jupyter/widgets", "static/remoteEntry.2.js"),
+		"@jupyter/widgets/static/remoteEntry.2.js":    plainFile("of the image"),
+		"z/package.json":                              prebuilt("z", "static/z.js"),
+		"@jupyterlab/apputils-extension/package.json": prebuilt("@jupyterlab/apputils-extension", "static/a.js"), // built in
+		"z/static/z.js":                               plainFile("z"),
 	}
 	var log strings.Builder
-	s := pagesOf(t, nil, &log, own, image)
+	s := pagesOf(t, nil, &log, lab.Folder{FS: own, Replaces: true}, lab.Folder{FS: image})
 	var names []string
 	for _, e := range s.pageConfig()["federated_extensions"].([]any) {
 		one := e.(map[string]any)

@@ -32,7 +32,7 @@ type Config struct {
 	Page func(*http.Request) (map[string]any, error)
 	// Extensions are folders of prebuilt extensions; the first counts most. They run in people's
 	// browsers with all that the people may do: what a kernel can write must not be among them.
-	Extensions []fs.FS
+	Extensions []Folder
 	// Operator is the folder of page_config.json, nil for none.
 	Operator fs.FS
 	Log      *slog.Logger
@@ -82,7 +82,7 @@ func New(c Config) (http.Handler, error) {
 		l.Log = slog.New(slog.DiscardHandler)
 	}
 	var added []*schema
-	l.extensions, added = readExtensions(c.Extensions, l.Log)
+	l.extensions, added = readExtensions(c.Extensions, l.settings, l.Log)
 	if err := l.settings.add(added); err != nil {
 		return nil, err
 	}
