@@ -122,7 +122,7 @@ func TestDoctorLooksAtTheImageThatIsUsed(t *testing.T) {
 			}
 		}
 	}
-	none := filepath.Join(t.TempDir(), "none.tar")
+	none := "base=" + filepath.Join(t.TempDir(), "none.tar") // by the name it was imported under
 	image("ok")
 	image("ok", "--image", none)
 	h.kill(syscall.SIGTERM)
