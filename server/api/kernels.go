@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"cellar/kernel"
 	"cellar/server/hub"
@@ -102,5 +103,30 @@ func (x *api) kernels() {
 			out = append(out, l.Runs(in.Path)...)
 		}
 		return listOf(out), nil
+	})
+	add(x, get, "/projects/{p}/away", "Cells of a notebook that ended while nobody was there", ok, func(ctx context.Context, in *struct {
+		InProject
+		Path string `query:"path" doc:"the notebook"`
+	}) (*body[list[hub.Away]], error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		return listOf(x.Hub.Away(p.ID, in.Path)), nil
+	})
+	add(x, del, "/projects/{p}/away", "Forget them: they were heard of", gone, func(ctx context.Context, in *struct {
+		InProject
+		Path string    `query:"path" doc:"the notebook"`
+		UpTo time.Time `query:"up_to" doc:"those that ended later stay; not given: all go"`
+	}) (*none, error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		if in.UpTo.IsZero() {
+			in.UpTo = time.Now()
+		}
+		x.Hub.Back(p.ID, in.Path, in.UpTo)
+		return nil, nil
 	})
 }

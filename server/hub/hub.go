@@ -74,6 +74,8 @@ type Hub struct {
 	terminals terminals
 	attempts  attempts
 
+	since time.Time // when this hub began
+
 	ctx  context.Context // of everything that outlives a request
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -83,6 +85,7 @@ type Hub struct {
 // live in the first image; each kernel in the one it comes from.
 func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	h.ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
+	h.since = time.Now()
 	h.live = map[kernel.ID]*Live{}
 	h.specs = offer(images)
 	if h.DefaultSpec == "" {

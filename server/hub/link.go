@@ -342,6 +342,9 @@ func (l *Live) take1(r keep.Record) {
 		v.Outputs = nil
 	}
 	ended := run != nil && run.Ended()
+	if ended && h.MsgType == "status" {
+		l.noteAway(run)
+	}
 	l.mu.Unlock()
 	if run != nil && (h.MsgType == "status" || r.Channel == wire.Request) {
 		l.h.events.send(Event{Project: l.rec.Project, Type: "run", Data: v})

@@ -52,6 +52,7 @@ type Live struct {
 	quietUntil uint64 // records up to here were told to clients in an earlier life
 	ackedAt    time.Time
 	asked      map[string]chan *wire.Message // by msg_id: the hub's own questions
+	away       []Away                        // what ended while nobody was there
 }
 
 // outgoing is a message on its way to the kernel.

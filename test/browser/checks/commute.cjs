@@ -98,6 +98,11 @@ async function commute(w) {
     same('lines', await cell.waitText('lines', text => text), numbers(LINES));
     same('count', await cell.done(), 4);
     same('dialogs', await lab.dialogs(), 0);
+    const strip = await w.page.locator('.cellar-Away-strip:visible').textContent();
+    truly(`the strip says: ${strip}`, /While you were away a cell finished at .*, after .*, \d+ lines printed\./.test(strip));
+    await w.page.locator('.cellar-Away-strip').getByRole('button', { name: 'Close' }).click();
+    await w.page.locator('.cellar-Away-strip').waitFor({ state: 'detached' });
+    return strip;
   });
   await check('4 left alone, the kernel hibernates: no process of it is left', async () => {
     await w.lab.state('hibernated');

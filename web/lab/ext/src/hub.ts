@@ -80,6 +80,16 @@ export interface Run {
   last_msg_id?: string;
 }
 
+/** A cell that ended while nobody was there. */
+export interface Away {
+  cell_id: string;
+  state: 'done' | 'error';
+  ended_at: string;
+  duration_ms: number;
+  /** of printed text */
+  lines: number;
+}
+
 export interface Field {
   name: string;
   type: string;
@@ -206,6 +216,9 @@ export const applyCheckpoint = (checkpoint: string, files: boolean) =>
   request<Operation<unknown>>('POST', ofCheckpoint(checkpoint, '/apply'), { files });
 export const deleteCheckpoint = (checkpoint: string) => request<void>('DELETE', ofCheckpoint(checkpoint));
 
+export const away = (notebook: string) => list<Away>(inProject('away') + query({ path: notebook }));
+export const back = (notebook: string, upTo: string) =>
+  request<void>('DELETE', inProject('away') + query({ path: notebook, up_to: upTo }));
 export const runs = (notebook: string) => list<Run>(inProject('runs') + query({ path: notebook }));
 
 export interface CellSource {

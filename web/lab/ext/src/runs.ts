@@ -3,6 +3,7 @@ import { ICellModel, ICodeCellModel } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { Kernel, KernelMessage } from '@jupyterlab/services';
 import { ISignal } from '@lumino/signaling';
+import { tellWhatEnded } from './away';
 import * as hub from './hub';
 import { IKernels } from './kernels';
 
@@ -23,6 +24,7 @@ async function follow(panel: NotebookPanel, kernels: IKernels): Promise<void> {
     return;
   }
   catchUpAfterLosses(panel, kernel);
+  void tellWhatEnded(panel);
   const heard = new Heard(kernel); // before asking: what is said meanwhile must not be lost
   try {
     const runs = await hub.runs(panel.context.path);
