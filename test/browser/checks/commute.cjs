@@ -100,6 +100,7 @@ async function commute(w) {
     same('dialogs', await lab.dialogs(), 0);
     const strip = await w.page.locator('.cellar-Away-strip:visible').textContent();
     truly(`the strip says: ${strip}`, /While you were away a cell finished at .*, after .*, \d+ lines printed\./.test(strip));
+    await w.picture('away');
     await w.page.locator('.cellar-Away-strip').getByRole('button', { name: 'Close' }).click();
     await w.page.locator('.cellar-Away-strip').waitFor({ state: 'detached' });
     return strip;
