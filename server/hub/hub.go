@@ -72,6 +72,7 @@ type Hub struct {
 
 	nodes     instances
 	terminals terminals
+	apps      apps
 	attempts  attempts
 
 	ctx  context.Context // of everything that outlives a request
