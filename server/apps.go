@@ -149,11 +149,21 @@ func (s *Server) appsOrigin(r *http.Request, project string) (string, error) {
 	case s.Apps == nil:
 		return "", errAppsOff
 	case s.Apps.URL != "":
-		return strings.ReplaceAll(s.Apps.URL, "{project}", project), nil
+		return strings.ReplaceAll(s.Apps.URL, "{project}", hostLabel(project)), nil
 	case s.trusted(r):
 		return "", errAppsURL
 	}
 	return s.sibling(r, s.Apps.Port), nil
+}
+
+// hostLabel is a project's ID as a part of a host name. IDs may have letters of
+// any script; none has two hyphens in a row, so the two kinds do not meet.
+func hostLabel(project string) string {
+	if len(project) <= 63 && strings.Trim(project, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" {
+		return project
+	}
+	sum := sha256.Sum256([]byte(project))
+	return "p--" + hex.EncodeToString(sum[:16])
 }
 
 // sibling is another port of the machine that r was sent to.
@@ -190,7 +200,7 @@ func (s *Server) appsPage(w http.ResponseWriter, r *http.Request) {
 		s.appsFail(w, r, err)
 		return
 	}
-	if _, host, _ := strings.Cut(s.Apps.URL, "://"); strings.Contains(host, "{project}") && !strings.EqualFold(strings.ReplaceAll(host, "{project}", id), s.host(r)) {
+	if _, host, _ := strings.Cut(s.Apps.URL, "://"); strings.Contains(host, "{project}") && !strings.EqualFold(strings.ReplaceAll(host, "{project}", hostLabel(id)), s.host(r)) {
 		s.appsFail(w, r, errAppsEnter) // one project's page must not reach another's under its own name
 		return
 	}
