@@ -24,6 +24,7 @@ type door struct {
 	t       *testing.T
 	hub     *hub.Hub
 	handler http.Handler
+	server  *Server
 }
 
 func newDoor(t *testing.T, proxies ...string) *door {
@@ -41,6 +42,7 @@ func newDoor(t *testing.T, proxies ...string) *door {
 	o := Options{
 		Hub: h, First: first, Log: h.Log, Trees: &Trees{},
 		Doctor: func(context.Context) []api.Finding { return nil }, Ready: func(context.Context) error { return nil },
+		Apps: &Apps{Key: []byte("0123456789abcdef0123456789abcdef"), Port: 8889, HubPort: 8888, Loopback: true},
 	}
 	for _, p := range proxies {
 		o.Proxies = append(o.Proxies, netip.MustParsePrefix(p))
@@ -49,7 +51,7 @@ func newDoor(t *testing.T, proxies ...string) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &door{t, h, handler}
+	return &door{t, h, handler, handler}
 }
 
 // user adds an account with a password.

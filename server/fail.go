@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"cellar/internal/fault"
+	"cellar/server/app"
+	"cellar/server/hub"
 )
 
 // statusOf is the one place where a class becomes a status.
@@ -19,6 +21,8 @@ func statusOf(err error) int {
 		return http.StatusUnauthorized
 	case "too_large":
 		return http.StatusRequestEntityTooLarge
+	case hub.NothingListens, app.BadGateway:
+		return http.StatusBadGateway
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return http.StatusGatewayTimeout
@@ -66,7 +70,7 @@ func (s *Server) problemOf(r *http.Request, err error) *problem {
 	if p.Code == "" {
 		p.Code = string(fault.ClassOf(err))
 	}
-	if p.Status >= 500 {
+	if p.Status >= 500 && p.Status != http.StatusBadGateway { // that is a person's application, not us
 		b := make([]byte, 6)
 		rand.Read(b)
 		p.ID = hex.EncodeToString(b)

@@ -47,6 +47,7 @@ type Options struct {
 	Ready         func(context.Context) error
 	Log           *slog.Logger
 	Trees         *Trees
+	Apps          *Apps // nil: browsers are shown no applications
 }
 
 // Server answers requests.
@@ -59,7 +60,12 @@ type Server struct {
 	console *console.Console
 	lab     http.Handler
 	metrics *metrics
+	tickets tickets
+	handler http.Handler
 }
+
+// ServeHTTP implements http.Handler: the hub's own origin.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 type projectKey struct{}
 
@@ -69,8 +75,8 @@ type opened struct {
 	base string
 }
 
-// New returns the handler of the whole server.
-func New(o Options) (http.Handler, error) {
+// New returns the whole server.
+func New(o Options) (*Server, error) {
 	s := &Server{Options: o, hub: o.Hub, log: o.Log, first: o.First, start: o.Start}
 	var err error
 	if s.console, err = console.New(); err != nil {
@@ -84,7 +90,8 @@ func New(o Options) (http.Handler, error) {
 		}
 	}
 	s.metrics = newMetrics(o.Hub)
-	return s.wrap(s.routes()), nil
+	s.handler = s.wrap(s.routes())
+	return s, nil
 }
 
 func (s *Server) routes() http.Handler {
@@ -239,12 +246,19 @@ func (s *Server) project(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, o.base+"lab", http.StatusFound)
 		return
 	}
-	if t := r.URL.Query().Get("token"); t != "" && strings.HasPrefix(rest, "lab") && r.Method == http.MethodGet {
+	if t := r.URL.Query().Get("token"); t != "" && r.Method == http.MethodGet && (strings.HasPrefix(rest, "lab") || s.appLink(r, rest)) {
 		s.signInByToken(w, r, u) // the token leaves the address: it must not end up in logs and referrers
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), projectKey{}, o))
 	s.jupyter(rest).ServeHTTP(w, strip(r, "/projects/"+id))
+}
+
+// appLink reports whether a browser opens an application by a link with a token.
+// A token that did not sign it in is the application's own.
+func (s *Server) appLink(r *http.Request, rest string) bool {
+	id, _ := r.Context().Value(whoKey{}).(who)
+	return strings.HasPrefix(rest, "proxy/") && id.how == byToken && r.Header.Get("Authorization") == "" && r.Header.Get("Upgrade") == ""
 }
 
 // strip takes the project's prefix off a request's path.
@@ -285,6 +299,8 @@ func (s *Server) jupyter(rest string) http.Handler {
 		return terminals.Handler(terminals.Config{
 			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
 		})
+	case "proxy":
+		return http.HandlerFunc(s.application)
 	case "lab", "doc", "static", "api/config", "api/nbconvert", "api/resolvePath", "lsp", "favicon.ico":
 		if s.lab == nil {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -74,7 +75,7 @@ func safeMethod(m string) bool {
 func (s *Server) identify(r *http.Request) who {
 	ctx := r.Context()
 	if t := token(r); t != "" {
-		if s.start != "" && subtle.ConstantTimeCompare([]byte(t), []byte(s.start)) == 1 && s.startOpen(ctx) {
+		if s.isStart(ctx, t) {
 			return who{user: s.first, how: byToken}
 		}
 		if u, err := s.hub.ByToken(ctx, t); err == nil {
@@ -84,12 +85,45 @@ func (s *Server) identify(r *http.Request) who {
 			return who{} // a wrong token is not made good by a cookie
 		}
 	}
-	if c, err := r.Cookie(loginCookie); err == nil {
-		if u, err := s.hub.ByLogin(ctx, c.Value); err == nil {
-			return who{user: u, how: byCookie, login: hub.HashSecret(c.Value)}
+	return s.byCookie(r)
+}
+
+// byCookie finds the login of a browser. Two that are open, of different people,
+// are none: applications on another port of our name can set cookies for our
+// paths, and must not make a person act on an account of their choice.
+func (s *Server) byCookie(r *http.Request) (found who) {
+	if r.Header.Get("Sec-Fetch-Site") == "same-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+		return who{} // what such a page loads: browsers send our cookies to all ports of our name
+	}
+	list := r.CookiesNamed(loginCookie)
+	for _, c := range list[:min(len(list), maxLogins)] {
+		u, err := s.hub.ByLogin(r.Context(), c.Value)
+		switch {
+		case err != nil:
+		case found.how == byNothing:
+			found = who{user: u, how: byCookie, login: hub.HashSecret(c.Value)}
+		case found.user.ID != u.ID:
+			return who{}
 		}
 	}
-	return who{}
+	return found
+}
+
+// maxLogins is how many cookies of one request are looked up.
+const maxLogins = 4
+
+// isStart reports whether t is the secret of the first start, and still good.
+func (s *Server) isStart(ctx context.Context, t string) bool {
+	return s.start != "" && subtle.ConstantTimeCompare([]byte(t), []byte(s.start)) == 1 && s.startOpen(ctx)
+}
+
+// isToken reports whether a secret opens the hub to a program.
+func (s *Server) isToken(ctx context.Context, secret string) bool {
+	if s.isStart(ctx, secret) {
+		return true
+	}
+	_, err := s.hub.ByToken(ctx, secret)
+	return err == nil || !errors.Is(err, fault.NotFound) // in doubt it is
 }
 
 // token is what the Authorization header or, on Jupyter's routes and the first
@@ -142,7 +176,8 @@ func (s *Server) checkXSRF(r *http.Request) error {
 func (s *Server) sameOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
-		return r.Header.Get("Sec-Fetch-Site") != "cross-site"
+		from := r.Header.Get("Sec-Fetch-Site")
+		return from != "cross-site" && from != "same-site" // another port of our host is the latter
 	}
 	u, err := url.Parse(origin)
 	return err == nil && strings.EqualFold(u.Host, s.host(r))

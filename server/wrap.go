@@ -21,24 +21,29 @@ import (
 func (s *Server) wrap(h http.Handler) http.Handler {
 	h = s.authenticate(h)
 	h = compress(h)
-	h = s.guard(h)
-	if s.Base != "" {
-		inner := h
-		h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			rest, ok := strings.CutPrefix(r.URL.Path, s.Base)
-			switch {
-			case ok && rest == "":
-				http.Redirect(w, r, s.Base+"/", http.StatusFound)
-			case ok && rest[0] == '/':
-				http.StripPrefix(s.Base, inner).ServeHTTP(w, r)
-			default:
-				http.NotFound(w, r)
-			}
-		})
-	}
-	return h
+	h = s.headers(h)
+	return s.below(s.guard(h))
 }
 
+// below takes the base path off.
+func (s *Server) below(h http.Handler) http.Handler {
+	if s.Base == "" {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest, ok := strings.CutPrefix(r.URL.Path, s.Base)
+		switch {
+		case ok && rest == "":
+			http.Redirect(w, r, s.Base+"/", http.StatusFound)
+		case ok && rest[0] == '/':
+			http.StripPrefix(s.Base, h).ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// guard counts requests and answers panics.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -58,6 +63,13 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.metrics.request(r, rec.status, time.Since(start))
 			s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", rec.status, "took", time.Since(start))
 		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// headers are those of every answer on the hub's own origin.
+func (s *Server) headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -67,7 +79,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		if s.secure(r) {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
-		next.ServeHTTP(rec, r)
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -28,6 +28,8 @@ import (
 type serveCmd struct {
 	dataFlags
 	Listen         string         `help:"Address to listen on." default:"127.0.0.1:8888"`
+	AppsListen     string         `help:"Address on which browsers are shown applications of projects; off: nowhere. Without it, the host of --listen and a port that is kept in the data folder."`
+	AppsURL        string         `help:"Scheme and host of that address as browsers reach it, when it is behind a proxy; {project} stands for a project's ID." placeholder:"URL"`
 	BasePath       string         `help:"Path prefix behind a proxy, e.g. /cellar." default:""`
 	TrustedProxies []string       `help:"Networks whose X-Forwarded-* headers are believed, e.g. 127.0.0.1/32."`
 	TLSCert        string         `help:"Certificate file (PEM); read again when it changes." type:"path"`
@@ -60,11 +62,31 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer ln.Close()
+	if err := checkAppsURL(c.AppsURL); err != nil {
+		return err
+	}
+	appsLn, err := c.listenForApps()
+	if err != nil {
+		return err
+	}
+	if appsLn != nil {
+		defer appsLn.Close()
+	}
 	w, err := c.open(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer w.close()
+	if c.AppsListen == "" {
+		if appsLn, err = listenBeside(ln, c.Listen, w.Data, log); err != nil {
+			return err
+		}
+		defer appsLn.Close()
+	}
+	apps, err := c.apps(w.Data, ln, appsLn)
+	if err != nil {
+		return err
+	}
 	supervised, unsupervise := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() { w.daemon.Supervise(supervised) })
@@ -84,8 +106,8 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 		start = hub.Secret()
 	}
 	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding { return w.doctor(ctx).Examine(ctx) })
-	handler, err := server.New(server.Options{
-		Hub: h, Lab: web.Lab(), Base: base, Proxies: proxies, First: first, Start: start, Version: version, Log: log, Trees: w.trees,
+	srv, err := server.New(server.Options{
+		Hub: h, Apps: apps, Lab: web.Lab(), Base: base, Proxies: proxies, First: first, Start: start, Version: version, Log: log, Trees: w.trees,
 		LabExtensions: w.labExtensions(ctx), LabOperator: os.DirFS(filepath.Join(w.Data, "labconfig")),
 		Seed:   tour.Write,
 		Doctor: func(ctx context.Context) []api.Finding { return findings(doctor(ctx)) },
@@ -94,47 +116,72 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return c.listen(ctx, ln, handler, log, func(scheme string) {
+	doors := []door{{ln, srv}}
+	if apps != nil {
+		doors = append(doors, door{appsLn, srv.AppsHandler()})
+	}
+	return c.listen(ctx, doors, log, func(scheme string) {
 		url := scheme + "://" + address(ln, c.Listen) + base
 		fmt.Fprintf(stdout, "ready: %s\n", url)
+		if apps != nil {
+			fmt.Fprintf(stdout, "applications: port %d\n", apps.Port)
+		}
 		if start != "" {
 			fmt.Fprintf(stdout, "sign in as the administrator: %s/?token=%s\n", url, start)
 		}
 	})
 }
 
+// door is an address and what answers there.
+type door struct {
+	net.Listener
+	handler http.Handler
+}
+
 // listen serves until ctx ends, then gives requests under way a moment. Kernels
 // stay.
-func (c *serveCmd) listen(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger, ready func(scheme string)) error {
-	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 20 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-	}
+func (c *serveCmd) listen(ctx context.Context, doors []door, log *slog.Logger, ready func(scheme string)) error {
 	scheme := "http"
 	if c.TLSCert != "" || c.TLSKey != "" {
 		keys := &keyPair{cert: c.TLSCert, key: c.TLSKey}
 		if _, err := keys.get(nil); err != nil {
 			return err
 		}
-		ln = tls.NewListener(ln, &tls.Config{GetCertificate: keys.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+		for i := range doors {
+			doors[i].Listener = tls.NewListener(doors[i].Listener, &tls.Config{GetCertificate: keys.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+		}
 		scheme = "https"
 	}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
-	ready(scheme)
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
+	done := make(chan error, len(doors))
+	var servers []*http.Server
+	var wg sync.WaitGroup
+	for _, d := range doors {
+		srv := &http.Server{
+			Handler: d.handler, ReadHeaderTimeout: 20 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+			ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		}
+		servers = append(servers, srv)
+		wg.Go(func() { done <- srv.Serve(d.Listener) })
 	}
-	log.Info("stopping; kernels stay")
+	ready(scheme)
+	var failed error
+	select {
+	case failed = <-done:
+	case <-ctx.Done():
+		log.Info("stopping; kernels stay")
+	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
-	if err := srv.Shutdown(grace); err != nil {
-		srv.Close()
+	for _, srv := range servers {
+		wg.Go(func() {
+			if err := srv.Shutdown(grace); err != nil {
+				srv.Close()
+			}
+		})
 	}
-	return nil
+	wg.Wait()
+	return failed
 }
 
 // address is what a person can open: a wildcard becomes this machine.

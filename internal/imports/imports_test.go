@@ -25,8 +25,9 @@ const module = "cellar/"
 var allowed = map[string]string{
 	"cmd/cellar":               "images/tour internal/fault kernel kernel/containerd kernel/support machine server server/api server/hub server/jupyter/lab server/store web",
 	"cmd/cellar-keep":          "kernel/pager kernel/keep kernel/terminal",
-	"server":                   "internal/fault kernel node server/api server/hub server/jupyter/contents server/jupyter/kernels server/jupyter/lab server/jupyter/terminals web/console",
+	"server":                   "internal/fault kernel node server/api server/app server/hub server/jupyter/contents server/jupyter/kernels server/jupyter/lab server/jupyter/terminals web/console",
 	"server/api":               "internal/fault kernel server/hub",
+	"server/app":               "internal/fault",
 	"server/jupyter/contents":  "internal/fault",
 	"server/jupyter/kernels":   "internal/fault kernel kernel/wire proxy server/hub",
 	"server/jupyter/lab":       "internal/fault",

@@ -117,9 +117,11 @@ func (h *Hub) freezeInto(ctx context.Context, l *Live, id string) error {
 	if err := os.MkdirAll(filepath.Dir(dump), 0o711); err != nil {
 		return err
 	}
-	if err := h.Runtime.Freeze(ctx, l.Record().Container, kernel.Freeze{Dir: dump}); err != nil {
+	container := l.Record().Container
+	if err := h.Runtime.Freeze(ctx, container, kernel.Freeze{Dir: dump}); err != nil {
 		return err
 	}
+	h.apps.drop(container)
 	if err := h.markJournal(l, id); err != nil {
 		h.Log.Warn("journal not marked", "kernel", l.ID(), "error", err)
 	}

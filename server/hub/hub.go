@@ -72,6 +72,7 @@ type Hub struct {
 
 	nodes     instances
 	terminals terminals
+	apps      apps
 	attempts  attempts
 
 	since time.Time // when this hub began

@@ -178,11 +178,18 @@ func (h *Hub) ChangePassword(ctx context.Context, u User, from, present, passwor
 
 // ByLogin finds who a cookie's secret belongs to.
 func (h *Hub) ByLogin(ctx context.Context, secret string) (User, error) {
-	l, err := h.Store.LoginByHash(ctx, HashSecret(secret))
+	u, _, err := h.ByLoginHash(ctx, HashSecret(secret))
+	return u, err
+}
+
+// ByLoginHash finds a login that is still open, and whose it is.
+func (h *Hub) ByLoginHash(ctx context.Context, hash []byte) (User, Login, error) {
+	l, err := h.Store.LoginByHash(ctx, hash)
 	if err != nil {
-		return User{}, err
+		return User{}, Login{}, err
 	}
-	return h.Store.UserByID(ctx, l.User)
+	u, err := h.Store.UserByID(ctx, l.User)
+	return u, l, err
 }
 
 // ByToken finds who an API token belongs to.

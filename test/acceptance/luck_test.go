@@ -193,7 +193,7 @@ func TestStrangers(t *testing.T) {
 	bob := &testkit.Client{T: t, Base: h.Base, Token: h.token("--user", "bob")}
 	nobody := &testkit.Client{T: t, Base: h.Base}
 	for _, path := range []string{
-		"/projects/%s/api/contents/", "/projects/%s/api/kernels", "/projects/%s/api/sessions", "/projects/%s/api/terminals", "/projects/%s/lab", "/projects/%s/files/tour.ipynb",
+		"/projects/%s/api/contents/", "/projects/%s/api/kernels", "/projects/%s/api/sessions", "/projects/%s/api/terminals", "/projects/%s/lab", "/projects/%s/files/tour.ipynb", "/projects/%s/proxy/8000/", "/projects/%s/proxy/absolute/8000/",
 		"/projects/%s/api/kernels/" + k + "/channels", "/api/v1/projects/%s", "/api/v1/projects/%s/kernels", "/api/v1/projects/%s/checkpoints", "/api/v1/projects/%s/nodes", "/api/v1/projects/%s/runs?path=x",
 	} {
 		s1, b1 := bob.Do("GET", fmt.Sprintf(path, p), nil, nil)
