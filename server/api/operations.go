@@ -101,11 +101,12 @@ func (x *api) operations() {
 	type kernelEvent struct{ hub.View }
 	type runEvent struct{ hub.RunView }
 	type nodeEvent struct{ hub.NodeView }
+	type restartedEvent struct{ hub.Restarted }
 	sse.Register(x.API, x.stream("project-events", "/projects/{p}/events", "Follow what happens in a project", func(ctx huma.Context) error {
 		_, _, err := x.project(ctx.Context(), ctx.Param("p"))
 		return err
 	}),
-		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}}, func(ctx context.Context, in *InProject, send sse.Sender) {
+		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}, "restarted": restartedEvent{}}, func(ctx context.Context, in *InProject, send sse.Sender) {
 			_, p, err := x.project(ctx, in.P)
 			if err != nil {
 				return
@@ -130,6 +131,8 @@ func (x *api) operations() {
 						data = runEvent{v}
 					case hub.NodeView:
 						data = nodeEvent{v}
+					case hub.Restarted:
+						data = restartedEvent{v}
 					default:
 						continue
 					}

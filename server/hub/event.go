@@ -7,7 +7,7 @@ import (
 // Event tells followers of a project that something changed.
 type Event struct {
 	Project string
-	Type    string // kernel, run, node
+	Type    string // kernel, run, node, restarted
 	Data    any    // marshalled for the follower
 }
 

@@ -329,44 +329,6 @@ func (l *Live) Interrupt(ctx context.Context) error {
 	return link.Do(keep.OpInterrupt)
 }
 
-// Restart gives the kernel a new life with nothing in it.
-func (h *Hub) Restart(ctx context.Context, l *Live) error {
-	release, err := l.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	ctx = context.WithoutCancel(ctx)
-	old := l.Record()
-	if _, ok := h.specFor(old); !ok { // its image is not given any more: what runs is all there is
-		if h.NoImage != nil {
-			return h.NoImage
-		}
-		return fault.Newf(fault.Unsupported, "unknown_kernel", "No image of this server has a kernel %q any more, so it cannot be restarted. What it holds is kept.", old.Spec)
-	}
-	l.unlink()
-	if old.Container != "" {
-		if err := h.Runtime.Remove(ctx, old.Container); err != nil {
-			return errors.Join(err, l.connect(ctx))
-		}
-	}
-	l.mu.Lock()
-	l.newLife(0, 0)
-	l.out, l.outBytes, l.waking = nil, 0, false
-	l.forward(3, status(nil, "restarting"), "")
-	l.mu.Unlock()
-	if old.State != kernel.Starting {
-		if err := l.change(ctx, func(k *Kernel) {
-			k.State, k.Container, k.Detail, k.Checkpoint, k.Acked = kernel.Starting, "", "", "", 0
-			k.Journal = nextJournal(k.Journal)
-		}); err != nil {
-			return err
-		}
-	}
-	os.RemoveAll(filepath.Join(l.folder(), old.Journal))
-	return h.start(ctx, l)
-}
-
 // nextJournal names the folder of the next lineage.
 func nextJournal(name string) string {
 	var n int
