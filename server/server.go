@@ -24,6 +24,7 @@ import (
 	"cellar/server/api"
 	"cellar/server/hub"
 	"cellar/server/jupyter/contents"
+	"cellar/server/jupyter/events"
 	"cellar/server/jupyter/kernels"
 	"cellar/server/jupyter/lab"
 	"cellar/server/jupyter/terminals"
@@ -269,7 +270,7 @@ func (s *Server) jupyter(rest string) http.Handler {
 	}
 	switch area {
 	case "api/contents", "files", "view", "directories":
-		return contents.Handler(s.tree, s.overlay, s.Fail)
+		return contents.Handler(s.tree, s.overlay, s.Fail, s.tellContents)
 	case "api/kernels", "api/sessions", "api/kernelspecs", "kernelspecs":
 		return kernels.Handler(kernels.Config{
 			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin,
@@ -278,6 +279,10 @@ func (s *Server) jupyter(rest string) http.Handler {
 		})
 	case "api/terminals", "terminals":
 		return terminals.Handler(terminals.Config{
+			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
+		})
+	case "api/events":
+		return events.Handler(events.Config{
 			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
 		})
 	case "lab", "doc", "static", "api/config", "api/nbconvert", "api/resolvePath", "lsp", "favicon.ico":
@@ -311,6 +316,15 @@ func (s *Server) tree(r *http.Request) (*contents.Tree, error) {
 }
 
 func (s *Server) overlay(r *http.Request) contents.Overlay { return s.hub.Overlay(projectOf(r).ID) }
+
+// tellContents makes a server event of what was done to a file.
+func (s *Server) tellContents(r *http.Request, a contents.Action) {
+	data := map[string]any{"action": a.Name, "path": a.Path}
+	if a.From != "" {
+		data["source_path"] = a.From
+	}
+	events.Emit(s.hub, projectOf(r).ID, events.Emitted{Schema: events.ContentsService, Data: data})
+}
 
 func (s *Server) labStore(r *http.Request) (*os.Root, error) {
 	u, _ := Who(r.Context())

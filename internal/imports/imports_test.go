@@ -25,9 +25,10 @@ const module = "cellar/"
 var allowed = map[string]string{
 	"cmd/cellar":               "images/tour internal/fault kernel kernel/containerd kernel/support machine server server/api server/hub server/store web",
 	"cmd/cellar-keep":          "kernel/pager kernel/keep kernel/terminal",
-	"server":                   "internal/fault kernel node server/api server/hub server/jupyter/contents server/jupyter/kernels server/jupyter/lab server/jupyter/terminals web/console",
+	"server":                   "internal/fault kernel node server/api server/hub server/jupyter/contents server/jupyter/events server/jupyter/kernels server/jupyter/lab server/jupyter/terminals web/console",
 	"server/api":               "internal/fault kernel server/hub",
 	"server/jupyter/contents":  "internal/fault",
+	"server/jupyter/events":    "internal/fault server/hub",
 	"server/jupyter/kernels":   "internal/fault kernel kernel/wire proxy server/hub",
 	"server/jupyter/lab":       "internal/fault",
 	"server/jupyter/terminals": "internal/fault kernel/terminal server/hub",

@@ -144,6 +144,9 @@ func (h *Hub) Spec(name string) (KernelSpec, error) {
 // Follow gives the events of a project; call the function when done.
 func (h *Hub) Follow(project string) (<-chan Event, func()) { return h.events.follow(project) }
 
+// Tell hands an event to the followers of its project.
+func (h *Hub) Tell(e Event) { h.events.send(e) }
+
 // step marks a named point of a deed at which a fault may be injected.
 func (h *Hub) step(name string) error {
 	if h.Fault == nil {

@@ -27,7 +27,8 @@ const keepBeforeLimit = 2 * time.Minute
 
 // Restart gives the kernel a new life with nothing in it. What it held is kept
 // first, so that a restart can be undone.
-func (h *Hub) Restart(ctx context.Context, l *Live) error {
+func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
+	defer func() { l.acted("restart", err) }()
 	release, err := l.take(ctx)
 	if err != nil {
 		return err

@@ -25,10 +25,12 @@ const kernelUID = 1000
 func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configuration string) (*Live, error) {
 	s, err := h.Spec(spec)
 	if err != nil {
+		h.acted(p.ID, Action{"", spec, "start", err})
 		return nil, err
 	}
 	c, err := h.Offer(configuration)
 	if err != nil {
+		h.acted(p.ID, Action{"", s.Name, "start", err})
 		return nil, err
 	}
 	now := time.Now()
@@ -51,7 +53,9 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 	// any Jupyter server, and what is sent meanwhile waits.
 	h.wg.Go(func() {
 		defer release()
-		if err := h.start(context.WithoutCancel(ctx), l); err != nil {
+		err := h.start(context.WithoutCancel(ctx), l)
+		l.acted("start", err)
+		if err != nil {
 			h.Log.Error("kernel did not start", "kernel", l.rec.ID, "project", p.ID, "error", err)
 		}
 	})
@@ -315,7 +319,8 @@ func (l *Live) lost(cause error) {
 }
 
 // Interrupt stops the running cell.
-func (l *Live) Interrupt(ctx context.Context) error {
+func (l *Live) Interrupt(ctx context.Context) (err error) {
+	defer func() { l.acted("interrupt", err) }()
 	l.mu.Lock()
 	link := l.link
 	spec, _ := l.h.specFor(l.rec)
@@ -337,7 +342,8 @@ func nextJournal(name string) string {
 }
 
 // Shutdown ends a kernel for good. Its checkpoints stay.
-func (h *Hub) Shutdown(ctx context.Context, l *Live) error {
+func (h *Hub) Shutdown(ctx context.Context, l *Live) (err error) {
+	defer func() { l.acted("shutdown", err) }()
 	release, err := l.take(ctx)
 	if err != nil {
 		return err
