@@ -27,6 +27,7 @@ import (
 	"cellar/server/jupyter/events"
 	"cellar/server/jupyter/kernels"
 	"cellar/server/jupyter/lab"
+	"cellar/server/jupyter/nbconvert"
 	"cellar/server/jupyter/terminals"
 	"cellar/web/console"
 )
@@ -285,7 +286,14 @@ func (s *Server) jupyter(rest string) http.Handler {
 		return events.Handler(events.Config{
 			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
 		})
-	case "lab", "doc", "static", "api/config", "api/nbconvert", "api/resolvePath", "lsp", "favicon.ico":
+	case "api/nbconvert", "nbconvert":
+		return nbconvert.Handler(nbconvert.Config{
+			Fail: s.Fail, Notebook: s.notebook,
+			Convert: func(r *http.Request, format, dir, name string, notebook []byte) (hub.Conversion, error) {
+				return s.hub.Convert(r.Context(), projectOf(r).Project, format, dir, name, notebook)
+			},
+		})
+	case "lab", "doc", "static", "api/config", "api/resolvePath", "lsp", "favicon.ico":
 		if s.lab == nil {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				s.Fail(w, r, fault.New(fault.Unsupported, "no_lab", "This server was built without JupyterLab; its API works."))
@@ -316,6 +324,19 @@ func (s *Server) tree(r *http.Request) (*contents.Tree, error) {
 }
 
 func (s *Server) overlay(r *http.Request) contents.Overlay { return s.hub.Overlay(projectOf(r).ID) }
+
+// notebook reads a notebook as a client that opens it would see it.
+func (s *Server) notebook(r *http.Request, path string) ([]byte, error) {
+	tree, err := s.tree(r)
+	if err != nil {
+		return nil, err
+	}
+	m, err := tree.Get(path, contents.Want{Type: contents.Notebook, Content: true, Overlay: s.overlay(r)})
+	if err != nil {
+		return nil, err
+	}
+	return m.Content, nil
+}
 
 // tellContents makes a server event of what was done to a file.
 func (s *Server) tellContents(r *http.Request, a contents.Action) {

@@ -72,7 +72,9 @@ type Hub struct {
 
 	nodes     instances
 	terminals terminals
-	attempts  attempts
+
+	conversions conversions
+	attempts    attempts
 
 	ctx  context.Context // of everything that outlives a request
 	stop context.CancelFunc
