@@ -23,6 +23,7 @@ import (
 type door struct {
 	t       *testing.T
 	hub     *hub.Hub
+	trees   *Trees
 	handler http.Handler
 	server  *Server
 }
@@ -51,7 +52,7 @@ func newDoor(t *testing.T, proxies ...string) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &door{t, h, handler, handler}
+	return &door{t, h, o.Trees, handler, handler}
 }
 
 // user adds an account with a password.

@@ -24,8 +24,10 @@ import (
 	"cellar/server/api"
 	"cellar/server/hub"
 	"cellar/server/jupyter/contents"
+	"cellar/server/jupyter/events"
 	"cellar/server/jupyter/kernels"
 	"cellar/server/jupyter/lab"
+	"cellar/server/jupyter/nbconvert"
 	"cellar/server/jupyter/terminals"
 	"cellar/web/console"
 )
@@ -288,7 +290,7 @@ func (s *Server) jupyter(rest string) http.Handler {
 	}
 	switch area {
 	case "api/contents", "files", "view", "directories":
-		return contents.Handler(s.tree, s.overlay, s.Fail)
+		return contents.Handler(s.tree, s.overlay, s.Fail, s.tellContents)
 	case "api/kernels", "api/sessions", "api/kernelspecs", "kernelspecs":
 		return kernels.Handler(kernels.Config{
 			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin,
@@ -301,7 +303,18 @@ func (s *Server) jupyter(rest string) http.Handler {
 		})
 	case "proxy":
 		return http.HandlerFunc(s.application)
-	case "lab", "doc", "static", "api/config", "api/nbconvert", "api/resolvePath", "lsp", "favicon.ico":
+	case "api/events":
+		return events.Handler(events.Config{
+			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
+		})
+	case "api/nbconvert", "nbconvert":
+		return nbconvert.Handler(nbconvert.Config{
+			Fail: s.Fail, Notebook: s.notebook,
+			Convert: func(r *http.Request, format, dir, name string, notebook []byte) (hub.Conversion, error) {
+				return s.hub.Convert(r.Context(), projectOf(r).Project, format, dir, name, notebook)
+			},
+		})
+	case "lab", "doc", "static", "api/config", "api/resolvePath", "lsp", "favicon.ico":
 		if s.lab == nil {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				s.Fail(w, r, fault.New(fault.Unsupported, "no_lab", "This server was built without JupyterLab; its API works."))
@@ -332,6 +345,28 @@ func (s *Server) tree(r *http.Request) (*contents.Tree, error) {
 }
 
 func (s *Server) overlay(r *http.Request) contents.Overlay { return s.hub.Overlay(projectOf(r).ID) }
+
+// notebook reads a notebook as a client that opens it would see it.
+func (s *Server) notebook(r *http.Request, path string) ([]byte, error) {
+	tree, err := s.tree(r)
+	if err != nil {
+		return nil, err
+	}
+	m, err := tree.Get(path, contents.Want{Type: contents.Notebook, Content: true, Overlay: s.overlay(r)})
+	if err != nil {
+		return nil, err
+	}
+	return m.Content, nil
+}
+
+// tellContents makes a server event of what was done to a file.
+func (s *Server) tellContents(r *http.Request, a contents.Action) {
+	data := map[string]any{"action": a.Name, "path": a.Path}
+	if a.From != "" {
+		data["source_path"] = a.From
+	}
+	events.Emit(s.hub, projectOf(r).ID, events.Emitted{Schema: events.ContentsService, Data: data})
+}
 
 func (s *Server) labStore(r *http.Request) (*os.Root, error) {
 	u, _ := Who(r.Context())

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"cellar/internal/fault"
 	"cellar/kernel"
 )
@@ -43,7 +41,6 @@ func (s *Server) status() http.Handler {
 		}
 		write(w, map[string]any{"connections": connections, "kernels": kernels, "last_activity": last.UTC().Format(time.RFC3339Nano), "started": s.started().UTC().Format(time.RFC3339Nano)})
 	})
-	m.HandleFunc("GET /api/events/subscribe", s.events)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.Fail(w, r, fault.New(fault.NotFound, "not_found", "There is nothing at this address."))
 	})
@@ -60,20 +57,3 @@ func initials(name string) string {
 var startedAt = time.Now()
 
 func (s *Server) started() time.Time { return startedAt }
-
-// events holds the socket that the lab opens for server events. None are sent
-// yet; the lab is content with the open line.
-func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	up := websocket.Upgrader{CheckOrigin: s.socketOrigin}
-	ws, err := up.Upgrade(w, r, nil)
-	if err != nil {
-		return
-	}
-	defer ws.Close()
-	ws.SetReadLimit(1 << 16)
-	for {
-		if _, _, err := ws.ReadMessage(); err != nil {
-			return
-		}
-	}
-}

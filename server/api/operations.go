@@ -107,6 +107,7 @@ func (x *api) operations() {
 	type kernelEvent struct{ hub.View }
 	type runEvent struct{ hub.RunView }
 	type nodeEvent struct{ hub.NodeView }
+	type restartedEvent struct{ hub.Restarted }
 	sse.Register(x.API, x.stream("project-events", "/projects/{p}/events", "Follow what happens in a project", func(ctx huma.Context) (any, func(), error) {
 		_, p, err := x.project(ctx.Context(), ctx.Param("p"))
 		if err != nil {
@@ -115,7 +116,7 @@ func (x *api) operations() {
 		events, stop := x.Hub.Follow(p.ID)
 		return events, stop, nil
 	}),
-		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}}, func(ctx context.Context, in *InProject, send sse.Sender) {
+		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}, "restarted": restartedEvent{}}, func(ctx context.Context, in *InProject, send sse.Sender) {
 			_, p, err := x.project(ctx, in.P)
 			if err != nil {
 				return
@@ -139,6 +140,8 @@ func (x *api) operations() {
 						data = runEvent{v}
 					case hub.NodeView:
 						data = nodeEvent{v}
+					case hub.Restarted:
+						data = restartedEvent{v}
 					default:
 						continue
 					}

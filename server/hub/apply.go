@@ -18,6 +18,10 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, files bool, o 
 	if err != nil {
 		return fault.New(fault.Conflict, "kernel_gone", "The kernel this checkpoint came from was shut down.")
 	}
+	// A restart is undone as soon as it is regretted: the new life may still begin.
+	if err := l.begun(ctx); err != nil {
+		return err
+	}
 	release, err := l.take(ctx)
 	if err != nil {
 		return err
@@ -95,6 +99,7 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 	}
 	l.mu.Lock()
 	l.newLife(m.RunsFrom, c.Seq)
+	l.fresh = false
 	l.mu.Unlock()
 	err := h.step("apply.recorded")
 	if err == nil {

@@ -55,6 +55,12 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 	if rec.State != kernel.Running {
 		return Checkpoint{}, fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; a checkpoint can be taken while it runs.", rec.State)
 	}
+	return h.keepRunning(ctx, l, kind, name, o.Step)
+}
+
+// keepRunning is Keep for a kernel that runs, whose deed is held.
+func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step func(float64, string)) (Checkpoint, error) {
+	rec := l.Record()
 	if err := h.settled(ctx, rec.Container); err != nil {
 		return Checkpoint{}, err
 	}
@@ -67,7 +73,7 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 	if err != nil {
 		return c, err
 	}
-	o.Step(0.1, "Keeping the kernel's state")
+	step(0.1, "Keeping the kernel's state")
 	dir := h.vaultDir(c.ID)
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return c, err
@@ -86,7 +92,7 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 		h.wg.Go(func() { l.lost(e) })
 	}
 	if err == nil {
-		o.Step(0.7, "Writing it down")
+		step(0.7, "Writing it down")
 		c, err = h.finish(c, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
 	}
 	if err == nil {

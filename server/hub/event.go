@@ -7,12 +7,13 @@ import (
 // Event tells followers of a project that something changed.
 type Event struct {
 	Project string
-	Type    string // kernel, run, node
+	Type    string // kernel, run, node, restarted, action; others are of those who tell
 	Data    any    // marshalled for the follower
 }
 
 // events hands every event to every follower of its project. A follower that
-// does not keep up loses the oldest: each event carries the whole new state.
+// does not keep up loses the oldest: an event carries the whole new state, or is
+// news that nothing depends on.
 type events struct {
 	mu        sync.Mutex
 	followers map[chan Event]string

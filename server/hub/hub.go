@@ -73,7 +73,9 @@ type Hub struct {
 	nodes     instances
 	terminals terminals
 	apps      apps
-	attempts  attempts
+
+	conversions conversions
+	attempts    attempts
 
 	since time.Time // when this hub began
 
@@ -147,6 +149,9 @@ func (h *Hub) Spec(name string) (KernelSpec, error) {
 
 // Follow gives the events of a project; call the function when done.
 func (h *Hub) Follow(project string) (<-chan Event, func()) { return h.events.follow(project) }
+
+// Tell hands an event to the followers of its project.
+func (h *Hub) Tell(e Event) { h.events.send(e) }
 
 // step marks a named point of a deed at which a fault may be injected.
 func (h *Hub) step(name string) error {

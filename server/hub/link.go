@@ -304,6 +304,7 @@ func (l *Live) take1(r keep.Record) {
 		return
 	}
 	if r.Channel == wire.Request {
+		l.fresh = l.fresh && h.Session == hubSession
 		for _, o := range l.out {
 			if o.msgID == h.MsgID {
 				l.drop(o)
@@ -377,6 +378,7 @@ func (l *Live) noteStatus(r keep.Record, parent wire.Header) {
 // noteGap says in the output that the journal's quota dropped records; the lock
 // is held.
 func (l *Live) noteGap(n uint64) {
+	l.fresh = false // a request may have been among them
 	for _, run := range l.book.order {
 		if run.State == RunRunning {
 			text := fmt.Sprintf("\n[%d messages were dropped here: the output passed the server's limit]\n", n)

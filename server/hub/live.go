@@ -49,6 +49,7 @@ type Live struct {
 	// no hub was there, so tabs may lack some of their outputs.
 	rebuilding bool
 	gapUntil   uint64
+	fresh      bool   // nothing was run in this life: there is no state to keep
 	quietUntil uint64 // records up to here were told to clients in an earlier life
 	ackedAt    time.Time
 	asked      map[string]chan *wire.Message // by msg_id: the hub's own questions
@@ -78,7 +79,7 @@ const (
 
 func (h *Hub) newLive(rec Kernel) *Live {
 	l := &Live{
-		h: h, deed: make(chan struct{}, 1), rec: rec, busy: "idle", seq: rec.Acked,
+		h: h, deed: make(chan struct{}, 1), rec: rec, busy: "idle", seq: rec.Acked, fresh: rec.Acked == 0,
 		clients: map[*Client]struct{}{}, parked: map[string]*Client{}, ready: make(chan struct{}), outWake: make(chan struct{}, 1),
 	}
 	l.book = newBook(func() string { return h.notebookOf(rec.Project, rec.ID) })

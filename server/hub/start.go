@@ -25,10 +25,12 @@ const kernelUID = 1000
 func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configuration string) (*Live, error) {
 	s, err := h.Spec(spec)
 	if err != nil {
+		h.acted(p.ID, Action{"", spec, "start", err})
 		return nil, err
 	}
 	c, err := h.Offer(configuration)
 	if err != nil {
+		h.acted(p.ID, Action{"", s.Name, "start", err})
 		return nil, err
 	}
 	now := time.Now()
@@ -51,7 +53,9 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 	// any Jupyter server, and what is sent meanwhile waits.
 	h.wg.Go(func() {
 		defer release()
-		if err := h.start(context.WithoutCancel(ctx), l); err != nil {
+		err := h.start(context.WithoutCancel(ctx), l)
+		l.acted("start", err)
+		if err != nil {
 			h.Log.Error("kernel did not start", "kernel", l.rec.ID, "project", p.ID, "error", err)
 		}
 	})
@@ -315,7 +319,8 @@ func (l *Live) lost(cause error) {
 }
 
 // Interrupt stops the running cell.
-func (l *Live) Interrupt(ctx context.Context) error {
+func (l *Live) Interrupt(ctx context.Context) (err error) {
+	defer func() { l.acted("interrupt", err) }()
 	l.mu.Lock()
 	link := l.link
 	spec, _ := l.h.specFor(l.rec)
@@ -329,44 +334,6 @@ func (l *Live) Interrupt(ctx context.Context) error {
 	return link.Do(keep.OpInterrupt)
 }
 
-// Restart gives the kernel a new life with nothing in it.
-func (h *Hub) Restart(ctx context.Context, l *Live) error {
-	release, err := l.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	ctx = context.WithoutCancel(ctx)
-	old := l.Record()
-	if _, ok := h.specFor(old); !ok { // its image is not given any more: what runs is all there is
-		if h.NoImage != nil {
-			return h.NoImage
-		}
-		return fault.Newf(fault.Unsupported, "unknown_kernel", "No image of this server has a kernel %q any more, so it cannot be restarted. What it holds is kept.", old.Spec)
-	}
-	l.unlink()
-	if old.Container != "" {
-		if err := h.Runtime.Remove(ctx, old.Container); err != nil {
-			return errors.Join(err, l.connect(ctx))
-		}
-	}
-	l.mu.Lock()
-	l.newLife(0, 0)
-	l.out, l.outBytes, l.waking = nil, 0, false
-	l.forward(3, status(nil, "restarting"), "")
-	l.mu.Unlock()
-	if old.State != kernel.Starting {
-		if err := l.change(ctx, func(k *Kernel) {
-			k.State, k.Container, k.Detail, k.Checkpoint, k.Acked = kernel.Starting, "", "", "", 0
-			k.Journal = nextJournal(k.Journal)
-		}); err != nil {
-			return err
-		}
-	}
-	os.RemoveAll(filepath.Join(l.folder(), old.Journal))
-	return h.start(ctx, l)
-}
-
 // nextJournal names the folder of the next lineage.
 func nextJournal(name string) string {
 	var n int
@@ -375,7 +342,8 @@ func nextJournal(name string) string {
 }
 
 // Shutdown ends a kernel for good. Its checkpoints stay.
-func (h *Hub) Shutdown(ctx context.Context, l *Live) error {
+func (h *Hub) Shutdown(ctx context.Context, l *Live) (err error) {
+	defer func() { l.acted("shutdown", err) }()
 	release, err := l.take(ctx)
 	if err != nil {
 		return err

@@ -17,18 +17,29 @@ type handler struct {
 	open    func(*http.Request) (*Tree, error)
 	overlay func(*http.Request) Overlay
 	fail    func(http.ResponseWriter, *http.Request, error)
+	tell    func(*http.Request, Action)
+}
+
+// Action is what a request did: get, create, save, rename, copy or delete.
+type Action struct {
+	Name string
+	Path string
+	From string // of a copy or a renaming: what it was made from
 }
 
 // Handler serves the contents of the tree that open finds for a request; the tree stays open, it is
 // the caller's. overlay may be nil, and may answer nil. fail answers errors: a code of too_large is
-// for a 413, everything else goes by class. What stands before /api, /files, /view and /directories in
+// for a 413, everything else goes by class. tell hears of what succeeded; it may be nil. What stands before /api, /files, /view and /directories in
 // the request's URL must be stripped already.
 func Handler(open func(*http.Request) (*Tree, error), overlay func(*http.Request) Overlay,
-	fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
+	fail func(http.ResponseWriter, *http.Request, error), tell func(*http.Request, Action)) http.Handler {
+	if tell == nil {
+		tell = func(*http.Request, Action) {}
+	}
 	if overlay == nil {
 		overlay = func(*http.Request) Overlay { return nil }
 	}
-	h := &handler{open, overlay, fail}
+	h := &handler{open, overlay, fail, tell}
 	routes := []struct {
 		prefix string
 		serve  func(http.ResponseWriter, *http.Request, *Tree, string) error
@@ -84,6 +95,7 @@ func (h *handler) contents(w http.ResponseWriter, r *http.Request, t *Tree, p st
 		if err := t.Delete(p); err != nil {
 			return err
 		}
+		h.tell(r, Action{Name: "delete", Path: strings.Trim(p, "/")})
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -131,6 +143,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, t *Tree, p string)
 	if err != nil {
 		return err
 	}
+	h.tell(r, Action{Name: "get", Path: m.Path})
 	return answer(w, http.StatusOK, m)
 }
 
@@ -153,7 +166,9 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, t *Tree, p string
 		return err
 	}
 	var m *Model
+	did := Action{Name: "create"}
 	if from := v.get("copy_from").unquoted(); from != "" {
+		did = Action{Name: "copy", From: strings.Trim(from, "/")}
 		m, err = t.Copy(from, p)
 	} else {
 		m, err = t.New(p, v.get("type").str(), v.get("ext").unquoted())
@@ -161,6 +176,8 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, t *Tree, p string
 	if err != nil {
 		return err
 	}
+	did.Path = m.Path
+	h.tell(r, did)
 	return created(w, r, m)
 }
 
@@ -174,6 +191,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, t *Tree, p string)
 		if err != nil {
 			return err
 		}
+		h.tell(r, Action{Name: "create", Path: m.Path})
 		return created(w, r, m)
 	}
 	in, copyFrom, err := parseIncoming(body)
@@ -188,6 +206,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, t *Tree, p string)
 	if err != nil {
 		return err
 	}
+	h.tell(r, Action{Name: "save", Path: m.Path})
 	if made {
 		return created(w, r, m)
 	}
@@ -206,6 +225,9 @@ func (h *handler) patch(w http.ResponseWriter, r *http.Request, t *Tree, p strin
 	m, err := t.Rename(p, to.unquoted())
 	if err != nil {
 		return err
+	}
+	if from := strings.Trim(p, "/"); from != m.Path {
+		h.tell(r, Action{Name: "rename", Path: m.Path, From: from})
 	}
 	w.Header().Set("Location", location(r, m.Path))
 	return answer(w, http.StatusOK, m)

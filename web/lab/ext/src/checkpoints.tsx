@@ -17,7 +17,7 @@ const KINDS: Record<string, string> = {
   hibernate: 'Hibernation',
   hibernation: 'Hibernation',
   switch: 'Switch',
-  rollback: 'Before going back'
+  rollback: 'For undoing'
 };
 
 /** Milliseconds between repaints that only move "2 minutes ago" on. */

@@ -47,6 +47,15 @@ export interface Kernel {
   state_detail: string;
 }
 
+/** A kernel was restarted. */
+export interface Restarted {
+  kernel: string;
+  /** holds the state from before; absent when nothing was kept */
+  checkpoint?: string;
+  /** why nothing was kept, where there was something to keep */
+  detail?: string;
+}
+
 export interface Checkpoint {
   id: string;
   name: string;

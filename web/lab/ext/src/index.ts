@@ -12,6 +12,7 @@ import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
 import { track } from './progress';
 import { publishCell, publishIcon } from './publish';
+import { offerUndo } from './restart';
 import { watchRuns } from './runs';
 import { keepSaved } from './saving';
 import { KernelUse } from './status';
@@ -173,6 +174,14 @@ const runs: JupyterFrontEndPlugin<void> = {
   }
 };
 
+const restart: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:restart',
+  description: 'Offers to undo a restart.',
+  autoStart: true,
+  requires: [INotebookTracker, IKernels],
+  activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => offerUndo(tracker, kernels)
+};
+
 const saving: JupyterFrontEndPlugin<void> = {
   id: '@cellar/lab:saving',
   description: 'Saves notebooks as they are worked on.',
@@ -231,4 +240,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, saving, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, restart, saving, wording, status, home, plugin];

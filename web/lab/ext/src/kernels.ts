@@ -13,6 +13,7 @@ export interface IKernels {
   /** Emitted with the ID of a kernel that changed. */
   readonly changed: ISignal<IKernels, string>;
   readonly runChanged: ISignal<IKernels, hub.Run>;
+  readonly restarted: ISignal<IKernels, hub.Restarted>;
 }
 
 export const IKernels = new Token<IKernels>('@cellar/lab:IKernels', "The hub's view of the project's kernels.");
@@ -20,6 +21,7 @@ export const IKernels = new Token<IKernels>('@cellar/lab:IKernels', "The hub's v
 export class Kernels implements IKernels {
   readonly changed = new Signal<this, string>(this);
   readonly runChanged = new Signal<this, hub.Run>(this);
+  readonly restarted = new Signal<this, hub.Restarted>(this);
 
   get(id: string | undefined): hub.Kernel | undefined {
     return id === undefined ? undefined : this._known.get(id);
@@ -29,6 +31,7 @@ export class Kernels implements IKernels {
     const stream = new EventSource(hub.events(), { withCredentials: true });
     stream.addEventListener('kernel', e => this._put(JSON.parse((e as MessageEvent).data)));
     stream.addEventListener('run', e => this.runChanged.emit(JSON.parse((e as MessageEvent).data)));
+    stream.addEventListener('restarted', e => this.restarted.emit(JSON.parse((e as MessageEvent).data)));
     stream.onopen = () => {
       window.clearInterval(this._timer);
       this._timer = undefined;
