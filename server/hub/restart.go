@@ -53,7 +53,8 @@ func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 	l.newLife(0, 0)
 	l.fresh = true
 	l.out, l.outBytes, l.waking = nil, 0, false
-	l.forward(3, status(nil, "restarting"), "")
+	// Not "restarting": the lab takes that for a kernel that died, and says so.
+	l.forward(3, status(nil, "starting"), "")
 	l.mu.Unlock()
 	if old.State != kernel.Starting {
 		if err := l.change(ctx, func(k *Kernel) {

@@ -147,10 +147,6 @@ var errNothing = fault.New(fault.NotFound, "no_such_route", "There is nothing at
 
 func nothing(http.ResponseWriter, *http.Request, string) error { return errNothing }
 
-func emptyObject(w http.ResponseWriter, _ *http.Request, _ string) error {
-	return answer(w, http.StatusOK, json.RawMessage("{}"))
-}
-
 // base is what stands before /lab in the address the browser asked for, with a slash at its end.
 func base(r *http.Request) string {
 	asked, _, _ := strings.Cut(r.RequestURI, "?")

@@ -44,6 +44,20 @@ async function checkpoints(w) {
     same('text', (await text.node.locator('.cm-content').innerText()).trim(), '# typed since then');
     same('dialogs', await lab.dialogs(), 0);
   });
+  await check('5 a restart is undone by one press of a button', async () => {
+    await (await lab.find('# typed since then')).focus();
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('0');
+    await page.keyboard.press('0');
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    const told = toast(page, 'Restarted.');
+    await told.waitFor({ timeout: 60_000 });
+    await told.getByRole('button', { name: 'Undo' }).click();
+    await toast(page, 'what it was before the restart').waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus(); // out of the notification
+    same('x', (await lab.exec('x')).trim(), '1');
+    same('dialogs', await lab.dialogs(), 0);
+  });
 }
 
 async function publish(w) {
