@@ -24,7 +24,7 @@ import (
 )
 
 // Apps is the origin of applications: pages that kernels serve must not be able
-// to act on the hub as the person who looks at them. See docs/decisions/0016.
+// to act on the hub as the person who looks at them. See docs/decisions/0017.
 type Apps struct {
 	Key []byte // makes the cookies of applications; the data folder's own
 	// URL is scheme and host of the origin, as browsers reach it; {project} in it

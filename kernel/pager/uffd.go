@@ -11,7 +11,6 @@ import (
 // Requests and events of userfaultfd (linux/userfaultfd.h).
 const (
 	ioctlUnregister = 0x8010aa01
-	ioctlWake       = 0x8010aa02
 	ioctlCopy       = 0xc028aa03
 	ioctlZero       = 0xc020aa04
 
@@ -83,12 +82,6 @@ func (u uffd) zero(dst uint64) error {
 func (u uffd) unregister(start, size uint64) error {
 	arg := struct{ start, len uint64 }{start, size}
 	return u.ioctl(ioctlUnregister, unsafe.Pointer(&arg))
-}
-
-// wake wakes who waits for the range, to look again.
-func (u uffd) wake(start, size uint64) error {
-	arg := struct{ start, len uint64 }{start, size}
-	return u.ioctl(ioctlWake, unsafe.Pointer(&arg))
 }
 
 // gone reports whether the process has ended. A range at the very end of the
