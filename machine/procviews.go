@@ -19,14 +19,14 @@ type ProcViews struct{ Dir string }
 // ErrNoLXCFS says that the program is not installed or has no /dev/fuse.
 var ErrNoLXCFS = errors.New("lxcfs or /dev/fuse is missing")
 
-func (v ProcViews) ready() bool {
+func (v ProcViews) look() (ready bool, err error) {
 	b, err := os.ReadFile(filepath.Join(v.Dir, "proc", "meminfo"))
-	return err == nil && bytes.HasPrefix(b, []byte("MemTotal"))
+	return err == nil && bytes.HasPrefix(b, []byte("MemTotal")), err
 }
 
 // Up starts it, or leaves it running.
 func (v ProcViews) Up() error {
-	if v.ready() {
+	if ready, _ := v.look(); ready {
 		return nil
 	}
 	exe, err := exec.LookPath("lxcfs")
@@ -54,8 +54,17 @@ func (v ProcViews) Up() error {
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
-		if v.ready() {
+		ready, err := v.look()
+		if ready {
 			return nil
+		}
+		if errors.Is(err, os.ErrPermission) {
+			// It is up and refuses to answer, as lxcfs 6 does where it may not look at
+			// every process: no use waiting.
+			cmd.Process.Kill()
+			<-ended
+			b, _ := os.ReadFile(v.Dir + ".log")
+			return fmt.Errorf("lxcfs does not answer: %s", lastText(b))
 		}
 		select {
 		case <-ended:

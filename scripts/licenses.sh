@@ -12,6 +12,11 @@ for need in "$program" "$web"; do
 	[ -f "$need" ] || { echo "licenses.sh: $need is missing (make build)" >&2; exit 1; }
 done
 
+# What it is made of says whether it is to be made again; a second "make run" must not wait for it.
+stamp=bin/.licenses
+inputs=$(sha256sum go.mod go.sum "$web" scripts/licenses.sh | sha256sum | cut -c1-32)
+[ ! -f "$out" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$inputs" ] || exit 0
+
 line() { printf '%s\n' "================================================================================"; }
 
 # modules: "PATH VERSION" of every module in the program; the main module is ours.
@@ -78,3 +83,4 @@ trap 'rm -f "$out.new"' EXIT
 } >"$out.new"
 mv "$out.new" "$out"
 echo "licenses.sh: $(modules | wc -l) modules and $(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).packages.length' "$web") packages in $out"
+printf '%s\n' "$inputs" >"$stamp"
