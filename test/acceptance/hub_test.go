@@ -230,8 +230,9 @@ type view struct {
 }
 
 // memorySeen says what a kernel reads as MemTotal, in MiB, when its limit is a
-// number of MiB: the limit, or, on a machine whose lxcfs does not answer (doctor
-// says so), what the machine has.
+// number of MiB: the limit, or what the machine has where lxcfs 6 itself refuses
+// to be read, as it may not look at every process there. Any other trouble with
+// the views is ours, and fails.
 func (h *hub) memorySeen() func(limit int) int {
 	h.t.Helper()
 	var list struct {
@@ -239,7 +240,7 @@ func (h *hub) memorySeen() func(limit int) int {
 	}
 	h.Want(200, "GET", "/api/v1/doctor", nil, &list)
 	for _, f := range list.Items {
-		if f.Code == "proc_views" && f.Status != "ok" {
+		if f.Code == "proc_views" && strings.Contains(f.Detail, "personality access policy") {
 			h.t.Logf("not looked at: what a kernel reads in /proc/meminfo: %s", f.Detail)
 			var all int
 			text, err := os.ReadFile("/proc/meminfo")
