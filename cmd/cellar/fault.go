@@ -1,15 +1,23 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"cellar/server/hub"
 )
 
 // faults makes the hub's fault function of STEP=WHAT pairs, nil for none. Each
 // fires once: kill ends this process as a power cut would, fail makes the step
-// fail, containerd kills the daemon.
+// fail, containerd kills the daemon, gone makes the caller cancel, full fills the
+// disk of the vault.
 func (w *world) faults(list []string) func(string) error {
 	if len(list) == 0 {
 		return nil
@@ -33,9 +41,29 @@ func (w *world) faults(list []string) func(string) error {
 		case "containerd":
 			w.log.Warn("injected fault", "step", step, "what", what)
 			return syscall.Kill(w.daemon.PID(), syscall.SIGKILL)
+		case "gone":
+			return hub.CallerGone
+		case "full":
+			return fillDisk(filepath.Join(w.Data, "vault"))
 		case "fail":
 			return fmt.Errorf("injected fault at %s", step)
 		}
 		return nil
 	}
+}
+
+// almostFull is what fillDisk leaves free: enough for a few small files.
+const almostFull = 1 << 20
+
+// fillDisk leaves hardly any room where dir is.
+func fillDisk(dir string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Bsize-almostFull), f.Close())
 }

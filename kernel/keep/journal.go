@@ -84,9 +84,10 @@ func OpenJournal(dir string, quota int64) (*Journal, error) {
 	return j, j.file.Truncate(last.size)
 }
 
-func (j *Journal) path(first uint64) string {
-	return filepath.Join(j.dir, fmt.Sprintf("%020d%s", first, journalSuffix))
-}
+func (j *Journal) path(first uint64) string { return filepath.Join(j.dir, segmentName(first)) }
+
+// segmentName is the file of the segment whose first record is first.
+func segmentName(first uint64) string { return fmt.Sprintf("%020d%s", first, journalSuffix) }
 
 // scan finds the length of the whole entries of a segment and the last seq.
 func scan(name string) (size int64, last uint64, err error) {
@@ -304,8 +305,7 @@ func (j *Journal) deliver(at *segment, end int64, from uint64, more bool, fn fun
 		return err
 	}
 	defer f.Close()
-	section := io.NewSectionReader(f, at.size, end-at.size)
-	r := newEntryReader(section)
+	r := newEntryReader(io.NewSectionReader(f, at.size, end-at.size), end-at.size)
 	for at.size < end {
 		rec, err := r.next()
 		if err != nil {

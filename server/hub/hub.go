@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -153,12 +154,20 @@ func (h *Hub) Follow(project string) (<-chan Event, func()) { return h.events.fo
 // Tell hands an event to the followers of its project.
 func (h *Hub) Tell(e Event) { h.events.send(e) }
 
+// CallerGone is a fault: at this step whoever asked for the deed cancels it.
+var CallerGone = errors.New("the caller is gone")
+
 // step marks a named point of a deed at which a fault may be injected.
 func (h *Hub) step(name string) error {
 	if h.Fault == nil {
 		return nil
 	}
-	return h.Fault(name)
+	err := h.Fault(name)
+	if errors.Is(err, CallerGone) {
+		h.Operations.cancelAll()
+		return nil
+	}
+	return err
 }
 
 // newID gives a random name of 16 lower-case letters and digits (80 bits).

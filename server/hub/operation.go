@@ -137,6 +137,15 @@ func (os *Operations) sweep() {
 	}
 }
 
+// cancelAll cancels what goes on.
+func (os *Operations) cancelAll() {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	for _, o := range os.list {
+		o.Cancel()
+	}
+}
+
 // Get finds an operation.
 func (os *Operations) Get(id string) (*Operation, error) {
 	os.mu.Lock()

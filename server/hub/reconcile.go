@@ -90,6 +90,9 @@ func (h *Hub) takeUp(l *Live, name, dump string) {
 	if name != "" && !h.stuck(name) && h.adopt(ctx, l, name) {
 		return
 	}
+	if rec.Container != "" { // it ran, or was about to sleep: what it said last has not been heard
+		l.hearLeft()
+	}
 	if dump != "" {
 		l.mu.Lock()
 		l.rec.Container = name
@@ -179,6 +182,7 @@ func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
 	l.mu.Lock()
 	l.rec.Container = ""
 	l.mu.Unlock()
+	left := ""
 	if rec.State == kernel.Switching || rec.State == kernel.Resuming {
 		// It was on its way to run: let it.
 		if err := h.thaw(ctx, l, h.dumpDir(rec.Checkpoint)); err == nil {
@@ -209,8 +213,12 @@ func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
 		l.mu.Lock()
 		l.rec.Checkpoint = c.ID
 		l.mu.Unlock()
+		left = id
 	}
 	l.force(ctx, kernel.Hibernated, "")
+	if left != "" {
+		h.removeMove(left)
+	}
 }
 
 // force sets a state that was found, not chosen.

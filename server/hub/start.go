@@ -311,6 +311,7 @@ func (l *Live) lost(cause error) {
 		}
 	}
 	l.h.Log.Warn("container is gone", "kernel", l.rec.ID, "container", name, "cause", cause, "error", err)
+	l.hearLeft() // the line may have broken before all of it was heard
 	why := "The kernel's container ended."
 	if u, err := l.h.Runtime.Usage(l.h.ctx, name); err == nil && u.OOMs > 0 {
 		why = "The kernel was killed because it used more memory than it may. Choose a larger configuration and run it again."

@@ -59,6 +59,43 @@ func TestCommute(t *testing.T) {
 	}
 }
 
+// TestLastWords: what a kernel said before the machine went down, and no
+// notebook had yet, reaches the notebook when the machine is up again.
+func TestLastWords(t *testing.T) {
+	h := startHub(t)
+	p, _ := h.project("Words")
+	putNotebook(t, h, p, "way.ipynb", map[string]string{"done": "1", "open": "2"})
+	k := h.session(p, "way.ipynb")
+	s := h.Open(p, k)
+	s.Exec("import os, time")
+	pid := h.containerd()
+	h.kill(syscall.SIGKILL)
+	h.start()
+	s = h.Open(p, k)
+	s.Send("print('one')", "done")
+	s.Send("print('two', flush=True); open('said', 'w').close()\ntime.sleep(1000)", "open")
+	soon(t, func() bool { return h.exists(p, "said") })
+	h.kill(syscall.SIGKILL) // a tab is open: the hub has written nothing
+	killAll(t, h.data, pid)
+	for cell := range map[string]bool{"done": true, "open": true} {
+		if text, _ := h.notebookOnDisk(p, "way.ipynb", cell); text != "" {
+			t.Fatalf("%s has %q already: the test is wrong", cell, text)
+		}
+	}
+	h.start()
+	if v := h.kernel(p, k); v.State != "dead" {
+		t.Errorf("the kernel is %s", v.State)
+	}
+	for cell, want := range map[string]string{"done": "one\n", "open": "two\n"} {
+		soon(t, func() bool { text, _ := h.notebookOnDisk(p, "way.ipynb", cell); return text == want })
+	}
+}
+
+func (h *hub) exists(project, name string) bool {
+	_, err := os.Stat(filepath.Join(h.data, "projects", project, "files", name))
+	return err == nil
+}
+
 // TestStaleTab: a save from a tab that was away erases nothing; a save from one
 // that has seen the run's end may clear it.
 func TestStaleTab(t *testing.T) {

@@ -34,12 +34,20 @@ func TestFaults(t *testing.T) {
 	h := startHub(t)
 	for _, d := range deeds {
 		for _, step := range d.steps {
-			for _, what := range []string{"fail", "kill", "containerd"} {
+			for _, what := range []string{"fail", "kill", "containerd", "gone"} {
 				t.Run(d.name+"/"+step+"/"+what, func(t *testing.T) {
 					h.T, h.t = t, t
 					fault(t, h, d, step, what, "")
 				})
 			}
+		}
+	}
+	for _, d := range deeds {
+		if d.name != "resume" {
+			t.Run(d.name+"/freeze/criu", func(t *testing.T) {
+				h.T, h.t = t, t
+				criuRefuses(t, h, d)
+			})
 		}
 	}
 	t.Run("a broken undo is found", func(t *testing.T) {
@@ -51,19 +59,9 @@ func TestFaults(t *testing.T) {
 // fault does one deed on a fresh kernel with a fault at one step. broken names
 // an undo that is made to fail: then the check must find the damage.
 func fault(t *testing.T, h *hub, d deed, step, what, broken string) {
-	p, k := h.project("Faults")
+	p, k, s := faulty(h)
 	defer h.Want(204, "DELETE", "/api/v1/projects/"+p, nil, nil)
-	s := h.Open(p, k)
-	s.Exec("x = 41; n = 0\nimport os; pid = os.getpid()")
-	var c struct{ ID string }
-	path, in := h.path(p, k, d.path), d.in
-	switch d.name {
-	case "apply":
-		h.MustRun("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k, "name": "one"}, &c)
-		path = "/api/v1/projects/" + p + "/checkpoints/" + c.ID + "/apply"
-	case "resume":
-		h.MustRun(h.path(p, k, "hibernate"), nil, nil)
-	}
+	path, in := d.prepare(h, p, k)
 	s.Close()
 	// The faults are given to a hub of their own.
 	h.kill(syscall.SIGTERM)
@@ -88,6 +86,11 @@ func fault(t *testing.T, h *hub, d deed, step, what, broken string) {
 		if what == "fail" && o.Error == nil {
 			t.Errorf("the deed succeeded although a step failed")
 		}
+		// Until the kernel is frozen a deed can be cancelled; what is begun after
+		// that is brought to its end.
+		if cancelled := step == "freeze.recorded" || step == "move.recorded"; what == "gone" && cancelled != (o.Error != nil) {
+			t.Errorf("cancelled at %s, the deed ended with %+v", step, o.Error)
+		}
 		h.args = args
 	}
 	problem := oneCopy(t, h, p, k)
@@ -98,6 +101,49 @@ func fault(t *testing.T, h *hub, d deed, step, what, broken string) {
 		return
 	}
 	if problem != "" {
+		t.Error(problem)
+	}
+}
+
+// faulty makes a project with a kernel that knows whether it is still itself.
+func faulty(h *hub) (p, k string, s *testkit.Socket) {
+	p, k = h.project("Faults")
+	s = h.Open(p, k)
+	s.Exec("x = 41; n = 0\nimport os; pid = os.getpid()")
+	return p, k, s
+}
+
+// prepare makes a kernel ready for a deed and gives the request that asks for it.
+func (d deed) prepare(h *hub, p, k string) (path string, in any) {
+	switch d.name {
+	case "apply":
+		var c struct{ ID string }
+		h.MustRun("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k, "name": "one"}, &c)
+		return "/api/v1/projects/" + p + "/checkpoints/" + c.ID + "/apply", d.in
+	case "resume":
+		h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+	}
+	return h.path(p, k, d.path), d.in
+}
+
+// criuRefuses has the kernel hold what CRIU cannot dump: the deed fails with a
+// reason, the kernel goes on, and once the reason is gone the deed succeeds.
+func criuRefuses(t *testing.T, h *hub, d deed) {
+	p, k, s := faulty(h)
+	defer h.Want(204, "DELETE", "/api/v1/projects/"+p, nil, nil)
+	path, in := d.prepare(h, p, k)
+	s.Exec("import pty\nchild, fd = pty.fork()\nif child == 0: os.execvp('sleep', ['sleep', '1000'])")
+	o := h.Run(path, in)
+	if o.Error == nil || o.Error.Code != "freeze_failed" || !strings.Contains(o.Error.Detail, "terminal of its own") {
+		t.Errorf("told: %+v", o.Error)
+	}
+	if problem := oneCopy(t, h, p, k); problem != "" {
+		t.Error(problem)
+	}
+	s.Exec("import signal\nos.kill(child, signal.SIGKILL); os.close(fd); os.waitpid(child, 0); n = 0")
+	s.Close()
+	h.MustRun(path, in, nil)
+	if problem := oneCopy(t, h, p, k); problem != "" {
 		t.Error(problem)
 	}
 }
@@ -189,5 +235,42 @@ func TestDiskFull(t *testing.T) {
 	h.MustRun(h.path(p, k, "hibernate"), nil, nil)
 	if got := h.Open(p, k).Exec("x"); got != "41" {
 		t.Errorf("x = %s", got)
+	}
+}
+
+// TestDiskFills: there was room when the deed began, and there is none in the
+// middle of it.
+func TestDiskFills(t *testing.T) {
+	h := startHub(t)
+	h.kill(syscall.SIGTERM)
+	vault := filepath.Join(h.data, "vault")
+	for _, step := range []string{"freeze.recorded", "freeze.dumped"} {
+		t.Run(step, func(t *testing.T) {
+			h.T, h.t = t, t
+			if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=400m,mode=711", "tmpfs", vault).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			defer exec.Command("umount", "-l", vault).Run()
+			h.args = []string{"--fault", step + "=full"}
+			h.start()
+			defer h.kill(syscall.SIGTERM)
+			p, k, s := faulty(h)
+			s.Exec("import numpy; a = numpy.random.bytes(8 << 20)")
+			s.Wait(s.Send("print('x' * (4 << 20))", "data")) // a journal that does not fit into what is left; no tab saves
+			o := h.Run(h.path(p, k, "hibernate"), nil)
+			if o.Error == nil || !strings.Contains(o.Error.Detail, "disk is full") {
+				t.Errorf("hibernate while the disk fills: %+v", o.Error)
+			}
+			if problem := oneCopy(t, h, p, k); problem != "" {
+				t.Error(problem)
+			}
+			s.Close()
+			os.Remove(filepath.Join(vault, "filler"))
+			h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+			if got := h.Open(p, k).Exec("x"); got != "41" {
+				t.Errorf("x = %s", got)
+			}
+			h.Want(204, "DELETE", "/api/v1/projects/"+p, nil, nil)
+		})
 	}
 }

@@ -1,0 +1,103 @@
+package hub
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+	"cellar/kernel/wire"
+)
+
+// SendFrom is Send for a connected client. The client's session is the one its
+// messages name: answers find their way by it.
+func (l *Live) SendFrom(c *Client, ch wire.Channel, m *wire.Message) error {
+	if h, err := wire.ParseHeader(m.Header); err == nil && h.Session != "" && h.Session != hubSession {
+		l.mu.Lock()
+		if c.Session == "" || c.Session != h.Session {
+			c.Session = h.Session
+		}
+		l.mu.Unlock()
+	}
+	return l.Send(ch, m)
+}
+
+// Send takes a message of a client for the kernel. While the kernel is frozen,
+// moved or started it waits in order; a hibernated kernel is woken by it.
+func (l *Live) Send(ch wire.Channel, m *wire.Message) error {
+	h, err := wire.ParseHeader(m.Header)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	state := l.rec.State
+	if state == kernel.Hibernated && l.answerAsleep(h, m) {
+		l.mu.Unlock()
+		return nil
+	}
+	if state == kernel.Dead {
+		l.mu.Unlock()
+		return nil // as with any dead kernel: the client has been told
+	}
+	o := &outgoing{ch: ch, m: m}
+	if ch == wire.Shell && h.MsgType == "execute_request" {
+		o.msgID = h.MsgID
+	}
+	if l.outBytes += m.Size(); l.outBytes > outLimit {
+		l.outBytes -= m.Size()
+		l.mu.Unlock()
+		return fault.New(fault.Exhausted, "too_much_waiting", "Too much is waiting for this kernel already.")
+	}
+	l.out = append(l.out, o)
+	wake := state == kernel.Hibernated && !l.waking
+	l.waking = l.waking || wake
+	l.rec.ActiveAt = time.Now()
+	l.mu.Unlock()
+	l.signal()
+	if wake {
+		l.h.wake(l)
+	}
+	return nil
+}
+
+func (l *Live) signal() {
+	select {
+	case l.outWake <- struct{}{}:
+	default:
+	}
+}
+
+// answerAsleep answers for a hibernated kernel what a client asks only by
+// opening its page; the lock is held.
+func (l *Live) answerAsleep(h wire.Header, m *wire.Message) bool {
+	var reply string
+	var content []byte
+	switch h.MsgType {
+	case "kernel_info_request":
+		if l.info == nil {
+			return false
+		}
+		reply, content = "kernel_info_reply", l.info
+	case "comm_info_request":
+		reply, content = "comm_info_reply", []byte(`{"status":"ok","comms":{}}`)
+	default:
+		return false
+	}
+	l.forward(wire.IOPub, status(m.Header, "busy"), "")
+	l.forward(wire.Shell, message(reply, m.Header, content), h.Session)
+	l.forward(wire.IOPub, status(m.Header, "idle"), "")
+	return true
+}
+
+// message makes a message of the hub's own, in the name of the kernel.
+func message(kind string, parent, content []byte) *wire.Message {
+	header, _ := json.Marshal(wire.Header{
+		MsgID: newID(), MsgType: kind, Session: hubSession, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
+	})
+	return &wire.Message{Header: header, Parent: parent, Content: content}
+}
+
+func status(parent []byte, state string) *wire.Message {
+	return message("status", parent, fmt.Appendf(nil, `{"execution_state":%q}`, state))
+}

@@ -1,0 +1,67 @@
+package server
+
+import (
+	"context"
+	"sync"
+
+	"cellar/server/hub"
+	"cellar/server/jupyter/contents"
+)
+
+// Trees keeps one open tree of contents for each project, as their locks live there.
+type Trees struct {
+	Dir func(project string) string
+
+	mu   sync.Mutex
+	open map[string]*contents.Tree
+}
+
+// Open returns the tree of a project.
+func (t *Trees) Open(p hub.Project) (*contents.Tree, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if tree := t.open[p.ID]; tree != nil {
+		return tree, nil
+	}
+	tree, err := contents.Open(t.Dir(p.ID), contents.Owner{UID: p.FileOwner(), GID: p.FileOwner()})
+	if err != nil {
+		return nil, err
+	}
+	if t.open == nil {
+		t.open = map[string]*contents.Tree{}
+	}
+	t.open[p.ID] = tree
+	return tree, nil
+}
+
+// Drop forgets the tree of a project that is deleted.
+func (t *Trees) Drop(project string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if tree := t.open[project]; tree != nil {
+		tree.Close()
+		delete(t.open, project)
+	}
+}
+
+// Update implements hub.Notebooks.
+func (t *Trees) Update(_ context.Context, p hub.Project, path string, fn func([]byte) ([]byte, error)) error {
+	tree, err := t.Open(p)
+	if err != nil {
+		return err
+	}
+	return tree.UpdateNotebook(path, fn)
+}
+
+// Read implements hub.Notebooks.
+func (t *Trees) Read(_ context.Context, p hub.Project, path string) ([]byte, error) {
+	tree, err := t.Open(p)
+	if err != nil {
+		return nil, err
+	}
+	m, err := tree.Get(path, contents.Want{Type: contents.Notebook, Content: true})
+	if err != nil {
+		return nil, err
+	}
+	return m.Content, nil
+}
