@@ -35,7 +35,7 @@ func bringMemory(log *slog.Logger, args []string) error {
 		return fmt.Errorf("pager-worker is started by pager")
 	}
 	start := time.Now()
-	n, err := pager.Work(args[0], laziness())
+	n, err := pager.Work(args[0], nil, laziness())
 	log.Info("pager", "bytes", n.Bytes, "faults", n.Faults, "asked", n.Asked, "took", time.Since(start))
 	return err
 }

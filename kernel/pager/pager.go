@@ -14,7 +14,6 @@ package pager
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -37,9 +36,9 @@ const (
 
 // process is one address space that is being filled.
 type process struct {
-	uffd  uffd
-	space *space
-	pages []byte // its pages file, mapped
+	uffd   uffd
+	space  *space
+	source Source // of the bytes of its pages file; nil while it has none
 	// waiting are addresses that somebody waits for. The kernel tells of each once:
 	// one that cannot be filled at this moment stays here.
 	waiting []uint64
@@ -52,7 +51,8 @@ type worker struct {
 	dir     string
 	all     []*process
 	running bool // CRIU is through: fill what nobody asks for
-	files   map[string][]byte
+	open    Opener
+	files   map[string]Source
 	stats   Stats
 	lazy    func() bool // nil, or whether to leave for now what nobody asks for
 }
@@ -66,10 +66,13 @@ type Stats struct {
 
 // Serve answers for the dump in dir on CRIU's connection conn, until the memory
 // of all its processes has come or they have ended. holder is a unix socket to
-// which every descriptor is sent, too; -1 for none. While lazy is true (tests; nil otherwise) it fills only what
-// the processes ask for.
-func Serve(conn, holder int, dir string, lazy func() bool) (_ Stats, err error) {
-	w := &worker{conn: conn, holder: holder, dir: dir, lazy: lazy, files: map[string][]byte{}}
+// which every descriptor is sent, too; -1 for none. open gives the bytes of a pages file; nil means that
+// the files are in dir. While lazy is true (tests; nil otherwise) it fills only what the processes ask for.
+func Serve(conn, holder int, dir string, open Opener, lazy func() bool) (_ Stats, err error) {
+	if open == nil {
+		open = openMapped
+	}
+	w := &worker{conn: conn, holder: holder, dir: dir, open: open, lazy: lazy, files: map[string]Source{}}
 	defer w.close()
 	for err == nil {
 		if err = w.wait(); err != nil {
@@ -98,8 +101,8 @@ func (w *worker) close() {
 	for _, p := range w.all {
 		unix.Close(int(p.uffd))
 	}
-	for _, m := range w.files {
-		unix.Munmap(m)
+	for _, s := range w.files {
+		s.Close()
 	}
 	if w.conn >= 0 {
 		unix.Close(w.conn)
@@ -187,16 +190,22 @@ func (w *worker) find(p *process, pid int) error {
 	if err != nil {
 		return err
 	}
-	pages, err := w.open(name)
-	if err != nil {
-		return err
+	source := w.files[name] // processes that were forked share one
+	if source == nil {
+		if source, err = w.open(name); err != nil {
+			return err
+		}
+		w.files[name] = source
 	}
-	if !s.empty() {
-		if last := s.pieces[len(s.pieces)-1]; last.off+last.end-last.start > uint64(len(pages)) {
-			return fmt.Errorf("%s is cut off", name)
+	if source.ByAddress() {
+		s.byAddress()
+	} else if !s.empty() {
+		last := s.pieces[len(s.pieces)-1]
+		if _, err := source.Pages(last.off+last.end-last.start-pageSize, pageSize); err != nil {
+			return err
 		}
 	}
-	p.space, p.pages = s, pages
+	p.space, p.source = s, source
 	return nil
 }
 
@@ -210,31 +219,6 @@ func (w *worker) add(p *process) {
 
 func (w *worker) anyWaiting() bool {
 	return slices.ContainsFunc(w.all, func(p *process) bool { return len(p.waiting) > 0 })
-}
-
-// open maps a pages file; processes that were forked share one.
-func (w *worker) open(name string) ([]byte, error) {
-	if m, ok := w.files[name]; ok {
-		return m, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if st.Size() == 0 {
-		return nil, nil
-	}
-	m, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	w.files[name] = m
-	return m, nil
 }
 
 // take takes the events of a process: changes of its address space are done at
@@ -311,7 +295,7 @@ func (w *worker) changed(p *process, e event) error {
 	case eventRemap:
 		p.space.move(e.a, e.b, e.c)
 	case eventFork:
-		w.add(&process{uffd: uffd(uint32(e.a)), space: p.space.clone(), pages: p.pages})
+		w.add(&process{uffd: uffd(uint32(e.a)), space: p.space.clone(), source: p.source})
 	default:
 		return fmt.Errorf("unknown event %#x", e.kind)
 	}
@@ -321,7 +305,11 @@ func (w *worker) changed(p *process, e event) error {
 // fill copies a piece into the process, as much of it as can be at this moment.
 func (w *worker) fill(p *process, want piece) error {
 	for want.start < want.end {
-		n, err := p.uffd.copy(want.start, p.pages[want.off:want.off+want.end-want.start])
+		b, err := p.source.Pages(want.off, want.end-want.start)
+		if err != nil {
+			return err
+		}
+		n, err := p.uffd.copy(want.start, b)
 		if n > 0 {
 			p.space.drop(want.start, want.start+n)
 			w.stats.Bytes += n

@@ -29,6 +29,13 @@ func (s *space) bytes() (n uint64) {
 	return n
 }
 
+// byAddress makes the place of all bytes the address they have now.
+func (s *space) byAddress() {
+	for i := range s.pieces {
+		s.pieces[i].off = s.pieces[i].start
+	}
+}
+
 // after is the index of the first piece that ends behind addr.
 func (s *space) after(addr uint64) int {
 	i, _ := slices.BinarySearchFunc(s.pieces, addr, func(p piece, a uint64) int {
