@@ -1,0 +1,79 @@
+#!/bin/bash
+# build-peer.sh: makes $CELLAR_CACHE/peer/root, a Debian trixie with jupyter_server, its JupyterLab and client
+# libraries beside the packages of our base image, so that kernels on both sides run the same code. Conformance
+# checks and benchmarks compare us with it; scripts/peer.sh runs programs in it. $CELLAR_CACHE/peer/packages
+# lists what came out.
+set -euo pipefail
+. "$(dirname "$0")/lib/cache.sh"
+. "$(dirname "$0")/lib/debian.sh"
+
+suite=trixie
+peer=$CELLAR_CACHE/peer
+list=$repo/test/peer/packages
+log=$CELLAR_CACHE/peer.log
+
+[ $# = 0 ] || fail "unknown argument $1; usage: build-peer.sh"
+
+inputs() {
+	printf '%s\n' "$list" "$repo/images/base/packages" "$repo"/images/{prepare,clean}.sh \
+		"$repo/scripts/build-peer.sh" "$repo/scripts/lib/debian.sh"
+}
+
+packages() {
+	sed -e 's/#.*//' "$list" "$repo/images/base/packages" | tr -s ' \t\n' '\n' | sed '/^$/d' | sort -u | paste -sd,
+}
+
+# lab_hook: the package jupyterlab is unpacked, not installed: it depends on hundreds of packages that only
+# build its pages, which it brings built. The program's own Python packages are in the list above.
+lab_hook() {
+	cat >"$work/lab.sh" <<-'EOF'
+		set -euo pipefail
+		folder=$(mktemp -d)
+		trap 'rm -rf "$folder"' EXIT
+		cd "$folder"
+		APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -q download jupyterlab
+		dpkg-deb --extract jupyterlab_*.deb "$1"
+	EOF
+	printf '%s\n' "--customize-hook=bash '$work/lab.sh' \"\$1\""
+}
+
+# make_root FOLDER: what the kernel images leave out for their size (manuals, translations) is left out here too.
+make_root() {
+	apt_options "$work/apt.conf"
+	echo 'APT::Sandbox::User "root";' >>"$work/apt.conf"
+	sources $suite security >"$work/sources.list"
+	as_root env TMPDIR="$work" mmdebstrap --mode=root --variant=essential --format=directory \
+		--include="$(packages)" --keyring="$keyring" --aptopt="$work/apt.conf" \
+		--dpkgopt=force-unsafe-io \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/info/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-include=/usr/share/doc/*/copyright' \
+		--essential-hook="bash '$repo/images/prepare.sh' \"\$1\"" \
+		"$(lab_hook)" \
+		--customize-hook="bash '$repo/images/clean.sh' \"\$1\"" \
+		--customize-hook="dpkg-query --admindir=\"\$1/var/lib/dpkg\" -W -f '\${Package} \${Version}\n' >'$work/packages'" \
+		$suite "$1" "$work/sources.list" >"$log" 2>&1 ||
+		{ tail -n 40 "$log" >&2; fail "mmdebstrap failed; all it said is in $log"; }
+}
+
+only_one peer
+mapfile -t files < <(inputs)
+hash=$(inputs_hash "${files[@]}")
+if up_to_date peer "$hash" "$peer/root/usr/bin/jupyter-server" "$peer/packages"; then
+	exit 0
+fi
+
+mkdir -p "$CELLAR_CACHE"
+work=$(mktemp -d "$CELLAR_CACHE/peer.XXXXXX")
+trap 'as_root rm -rf "$work"' EXIT
+say "building the peer from Debian $suite"
+chmod 755 "$work"
+make_root "$work/root"
+as_root rm -rf "$peer"
+mkdir -p "$peer"
+as_root mv "$work/root" "$peer/root"
+LC_ALL=C sort "$work/packages" >"$peer/packages"
+stamp peer "$hash"
+say "the peer is in $peer/root, $(as_root du -sm "$peer/root" | cut -f 1) MB: $(grep '^python3-jupyter-server ' "$peer/packages")"
