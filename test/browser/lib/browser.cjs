@@ -61,4 +61,4 @@ async function signIn(page, url, name, password) {
   await page.getByRole('heading', { name: 'Projects', exact: true }).waitFor();
 }
 
-module.exports = { Browser, signIn };
+module.exports = { ARGS, Browser, signIn };
