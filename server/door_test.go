@@ -21,14 +21,14 @@ import (
 
 // door is a server over a hub with records alone: nothing runs behind it.
 type door struct {
-	t       *testing.T
+	t       testing.TB
 	hub     *hub.Hub
 	trees   *Trees
 	handler http.Handler
 	server  *Server
 }
 
-func newDoor(t *testing.T, proxies ...string) *door {
+func newDoor(t testing.TB, proxies ...string) *door {
 	t.Helper()
 	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "cellar.db"))
 	if err != nil {

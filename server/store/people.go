@@ -28,7 +28,9 @@ func (s *Store) UserByName(ctx context.Context, name string) (hub.User, error) {
 
 // UserByID implements hub.Store.
 func (s *Store) UserByID(ctx context.Context, id string) (hub.User, error) {
-	return one(ctx, s, scanUser, "SELECT "+userColumns+" FROM users WHERE id = ?", id)
+	return s.users.get(id, func() (hub.User, error) {
+		return one(ctx, s, scanUser, "SELECT "+userColumns+" FROM users WHERE id = ?", id)
+	})
 }
 
 // Users implements hub.Store.
@@ -42,6 +44,8 @@ func (s *Store) SetPassword(ctx context.Context, user, hash string, keep []byte)
 	if err != nil {
 		return classify(err)
 	}
+	defer s.logins.forget()
+	defer s.users.forget()
 	defer tx.Rollback()
 	res, err := tx.ExecContext(ctx, "UPDATE users SET password_hash = ? WHERE id = ?", hash, user)
 	if err != nil {
@@ -73,11 +77,13 @@ func (s *Store) AddToken(ctx context.Context, t hub.Token) error {
 
 // TokenByHash implements hub.Store; it notes the use, at most once a minute.
 func (s *Store) TokenByHash(ctx context.Context, hash []byte) (hub.Token, error) {
-	t, err := one(ctx, s, scanToken, "SELECT "+tokenColumns+" FROM tokens WHERE hash = ?", hash)
-	if now := time.Now(); err == nil && now.Sub(t.UsedAt) > time.Minute {
-		s.exec(ctx, "UPDATE tokens SET used_at = ? WHERE id = ?", ms(now), t.ID) // a note only: a full disk must not keep anyone out
-	}
-	return t, err
+	return s.tokens.get(string(hash), func() (hub.Token, error) {
+		t, err := one(ctx, s, scanToken, "SELECT "+tokenColumns+" FROM tokens WHERE hash = ?", hash)
+		if now := time.Now(); err == nil && now.Sub(t.UsedAt) > time.Minute {
+			s.exec(ctx, "UPDATE tokens SET used_at = ? WHERE id = ?", ms(now), t.ID) // a note only: a full disk must not keep anyone out
+		}
+		return t, err
+	})
 }
 
 // TokensOf implements hub.Store.
@@ -87,6 +93,7 @@ func (s *Store) TokensOf(ctx context.Context, user string) ([]hub.Token, error) 
 
 // DeleteToken implements hub.Store.
 func (s *Store) DeleteToken(ctx context.Context, user, id string) error {
+	defer s.tokens.forget()
 	return s.exec(ctx, "DELETE FROM tokens WHERE user = ? AND id = ?", user, id)
 }
 
@@ -97,15 +104,18 @@ func (s *Store) AddLogin(ctx context.Context, l hub.Login) error {
 
 // LoginByHash implements hub.Store; expired ones are not there.
 func (s *Store) LoginByHash(ctx context.Context, hash []byte) (hub.Login, error) {
-	return one(ctx, s, func(r row) (l hub.Login, err error) {
-		var created, expires int64
-		err = r.Scan(&l.Hash, &l.User, &created, &expires)
-		l.CreatedAt, l.ExpiresAt = at(created), at(expires)
-		return l, err
-	}, "SELECT hash, user, created_at, expires_at FROM logins WHERE hash = ? AND expires_at > ?", hash, time.Now().UnixMilli())
+	return s.logins.get(string(hash), func() (hub.Login, error) {
+		return one(ctx, s, func(r row) (l hub.Login, err error) {
+			var created, expires int64
+			err = r.Scan(&l.Hash, &l.User, &created, &expires)
+			l.CreatedAt, l.ExpiresAt = at(created), at(expires)
+			return l, err
+		}, "SELECT hash, user, created_at, expires_at FROM logins WHERE hash = ? AND expires_at > ?", hash, time.Now().UnixMilli())
+	})
 }
 
 // DeleteLogin implements hub.Store.
 func (s *Store) DeleteLogin(ctx context.Context, hash []byte) error {
+	defer s.logins.forget()
 	return s.exec(ctx, "DELETE FROM logins WHERE hash = ? OR expires_at < ?", hash, time.Now().UnixMilli())
 }

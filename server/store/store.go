@@ -16,6 +16,7 @@ import (
 
 	"cellar/internal/fault"
 	"cellar/migrations"
+	"cellar/server/hub"
 )
 
 // Store is a hub.Store on one SQLite file: write-ahead log, foreign keys, one
@@ -23,6 +24,13 @@ import (
 type Store struct {
 	read  *sql.DB
 	write *sql.DB
+
+	// What every request asks for.
+	users    recent[hub.User]
+	tokens   recent[hub.Token]
+	logins   recent[hub.Login]
+	projects recent[hub.Project]
+	sessions recent[[]hub.Session]
 }
 
 // Open opens or makes the database, copying it before a migration changes it.

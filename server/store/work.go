@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"cellar/kernel"
 	"cellar/server/hub"
@@ -38,7 +39,9 @@ func (s *Store) AddProject(ctx context.Context, p hub.Project) (hub.Project, err
 
 // Project implements hub.Store.
 func (s *Store) Project(ctx context.Context, id string) (hub.Project, error) {
-	return one(ctx, s, scanProject, "SELECT "+projectColumns+" FROM projects WHERE id = ?", id)
+	return s.projects.get(id, func() (hub.Project, error) {
+		return one(ctx, s, scanProject, "SELECT "+projectColumns+" FROM projects WHERE id = ?", id)
+	})
 }
 
 // Projects implements hub.Store.
@@ -48,6 +51,8 @@ func (s *Store) Projects(ctx context.Context) ([]hub.Project, error) {
 
 // DeleteProject implements hub.Store.
 func (s *Store) DeleteProject(ctx context.Context, id string) error {
+	defer s.sessions.forget() // they go with it, as do its kernels
+	defer s.projects.forget()
 	return s.exec(ctx, "DELETE FROM projects WHERE id = ?", id)
 }
 
@@ -77,11 +82,13 @@ func (s *Store) Kernels(ctx context.Context) ([]hub.Kernel, error) {
 
 // DeleteKernel implements hub.Store.
 func (s *Store) DeleteKernel(ctx context.Context, id kernel.ID) error {
+	defer s.sessions.forget() // they go with it
 	return s.exec(ctx, "DELETE FROM kernels WHERE id = ?", id)
 }
 
 // PutSession implements hub.Store.
 func (s *Store) PutSession(ctx context.Context, v hub.Session) error {
+	defer s.sessions.forget()
 	return s.exec(ctx, `INSERT INTO sessions (id, project, path, name, type, kernel, created_at) VALUES (?,?,?,?,?,?,?)
 		ON CONFLICT (id) DO UPDATE SET path=excluded.path, name=excluded.name, type=excluded.type, kernel=excluded.kernel`,
 		v.ID, v.Project, v.Path, v.Name, v.Type, v.Kernel, ms(v.CreatedAt))
@@ -89,15 +96,19 @@ func (s *Store) PutSession(ctx context.Context, v hub.Session) error {
 
 // Sessions implements hub.Store; an empty project means all.
 func (s *Store) Sessions(ctx context.Context, project string) ([]hub.Session, error) {
-	return all(ctx, s, func(r row) (v hub.Session, err error) {
-		var created int64
-		err = r.Scan(&v.ID, &v.Project, &v.Path, &v.Name, &v.Type, &v.Kernel, &created)
-		v.CreatedAt = at(created)
-		return v, err
-	}, "SELECT id, project, path, name, type, kernel, created_at FROM sessions WHERE ? IN ('', project) ORDER BY created_at, id", project)
+	list, err := s.sessions.get(project, func() ([]hub.Session, error) {
+		return all(ctx, s, func(r row) (v hub.Session, err error) {
+			var created int64
+			err = r.Scan(&v.ID, &v.Project, &v.Path, &v.Name, &v.Type, &v.Kernel, &created)
+			v.CreatedAt = at(created)
+			return v, err
+		}, "SELECT id, project, path, name, type, kernel, created_at FROM sessions WHERE ? IN ('', project) ORDER BY created_at, id", project)
+	})
+	return slices.Clone(list), err // the caller's own
 }
 
 // DeleteSession implements hub.Store.
 func (s *Store) DeleteSession(ctx context.Context, project, id string) error {
+	defer s.sessions.forget()
 	return s.exec(ctx, "DELETE FROM sessions WHERE project = ? AND id = ?", project, id)
 }
