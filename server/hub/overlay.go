@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -16,6 +17,15 @@ type Overlay struct {
 
 // Overlay returns the overlay of a project.
 func (h *Hub) Overlay(project string) Overlay { return Overlay{h, project} }
+
+// Lays reports whether a run on the notebook is unsettled.
+func (o Overlay) Lays(path string) bool {
+	return slices.ContainsFunc(o.h.LiveOf(o.project), func(l *Live) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return slices.ContainsFunc(l.book.order, func(r *Run) bool { return r.Path == path && !r.settled })
+	})
+}
 
 // Loaded returns nb (memory form) with the outputs of unsettled runs.
 func (o Overlay) Loaded(path string, nb []byte) []byte {

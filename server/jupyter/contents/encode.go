@@ -196,6 +196,10 @@ func splitLines(text []byte) []value {
 	out := make([]value, 0, bytes.Count(text, []byte(`\n`))+1)
 	start := 0
 	for i := 0; i < len(text); {
+		if c := text[i]; c != '\\' && c != 0xc2 && c != 0xe2 { // nothing that could end a line
+			i++
+			continue
+		}
 		n, ends := lineEnd(text[i:])
 		i += n
 		if ends {

@@ -25,6 +25,8 @@ const (
 // Overlay lays over a notebook what its file does not hold, such as outputs that came while no
 // browser was open, and takes note of what is saved. Both get and give the form in memory.
 type Overlay interface {
+	// Lays reports whether there is anything to lay over a notebook: mostly not, and then saving is spared a round.
+	Lays(path string) bool
 	Loaded(path string, nb []byte) []byte
 	Saving(path string, nb []byte) []byte
 }

@@ -145,7 +145,7 @@ func (t *Tree) saveNotebook(place string, in incoming) (hash string, err error) 
 	if err := toMemory(&nb); err != nil {
 		return "", err
 	}
-	if in.overlay != nil {
+	if in.overlay != nil && in.overlay.Lays(place) {
 		if nb, err = parseNotebook(in.overlay.Saving(place, nb.appendCompact(nil))); err != nil {
 			return "", fault.Wrap(fault.Internal, "overlay", "The notebook's outputs could not be laid over it.", err)
 		}

@@ -318,6 +318,8 @@ func (s *shout) Loaded(_ string, nb []byte) []byte {
 	return bytes.Replace(nb, []byte("print(1)"), []byte("PRINT(1)"), 1)
 }
 
+func (s *shout) Lays(string) bool { return true }
+
 func (s *shout) Saving(_ string, nb []byte) []byte {
 	s.saved = nb
 	return bytes.Replace(nb, []byte("PRINT(1)"), []byte("print(1)"), 1)

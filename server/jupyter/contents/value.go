@@ -245,7 +245,13 @@ func (p *parser) digits() bool {
 func (p *parser) str() ([]byte, error) {
 	p.at++
 	start, plain := p.at, true
-	for p.at < len(p.in) {
+	for {
+		for p.at < len(p.in) && !inString[p.in[p.at]] {
+			p.at++
+		}
+		if p.at == len(p.in) {
+			return nil, p.fail("a string does not end")
+		}
 		switch c := p.in[p.at]; {
 		case c == '"':
 			text := p.in[start:p.at]
@@ -262,12 +268,18 @@ func (p *parser) str() ([]byte, error) {
 				return nil, p.fail("the escape in a string is not known")
 			}
 			plain = plain && simple
-		default:
-			p.at++
 		}
 	}
-	return nil, p.fail("a string does not end")
 }
+
+// inString are the bytes that mean something within a string.
+var inString = func() (t [256]bool) {
+	for c := range byte(0x20) {
+		t[c] = true
+	}
+	t['"'], t['\\'] = true, true
+	return t
+}()
 
 // escape steps over one escape; simple says that it is in canonical form already.
 func (p *parser) escape() (ok, simple bool) {
