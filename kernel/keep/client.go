@@ -67,5 +67,9 @@ func (c *Client) Ack(seq uint64) error {
 // Do sends a command.
 func (c *Client) Do(op string) error { return c.w.writeJSON(kindCommand, Command{Op: op}) }
 
+// Tell has the kernel told of a hook; EventHooked with its ID follows in the
+// journal.
+func (c *Client) Tell(h Hook) error { return c.w.writeJSON(kindCommand, Command{Op: OpHook, Hook: &h}) }
+
 // Close closes the connection.
 func (c *Client) Close() error { return c.conn.Close() }

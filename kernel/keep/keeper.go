@@ -157,7 +157,7 @@ func readHello(r *bufio.Reader) (Hello, error) {
 func (k *Keeper) hello() Hello {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	h := Hello{Version: Version, Alive: k.alive, Ready: k.ready}
+	h := Hello{Version: Version, Alive: k.alive, Ready: k.ready, Hooks: true}
 	h.First, h.Next = k.journal.Bounds()
 	if k.kernel != nil {
 		h.PID = k.kernel.pid()
@@ -211,6 +211,16 @@ func (k *Keeper) command(c Command) error {
 	case OpDetach:
 		k.detach()
 		return errDetach
+	case OpHook:
+		if c.Hook == nil {
+			return wire.ErrMalformed
+		}
+		k.mu.Lock()
+		p := k.kernel
+		k.mu.Unlock()
+		if p == nil || !p.hooks.tell(*c.Hook) {
+			k.event(Event{Event: EventHooked, Hooked: &Hooked{ID: c.Hook.ID}})
+		}
 	default:
 		return fmt.Errorf("%w: command %q", wire.ErrMalformed, c.Op)
 	}

@@ -25,6 +25,7 @@ type process struct {
 	base   string // path prefix of the kernel's sockets
 	signer wire.Signer
 	stderr *tail
+	hooks  *hooks
 	done   chan struct{} // closed when the process has ended
 	opened chan struct{} // closed when the sockets are there, or never will be
 	heard  chan struct{} // closed when all it said on them is taken in
@@ -75,13 +76,21 @@ func (k *Keeper) start() error {
 	for i, a := range k.o.Argv {
 		argv[i] = strings.ReplaceAll(a, "{connection_file}", file)
 	}
+	var ends [2]*os.File
+	if p.hooks, ends, err = newHooks(); err != nil {
+		return err
+	}
+	defer ends[0].Close()
+	defer ends[1].Close()
 	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Dir = k.o.Dir
-	p.cmd.Env = append(os.Environ(), "JPY_PARENT_PID=1")
+	p.cmd.ExtraFiles = ends[:] // from 3 on
+	p.cmd.Env = append(os.Environ(), "JPY_PARENT_PID=1", HookVariable+"=3,4")
 	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
 	p.cmd.WaitDelay = time.Second // a child of the kernel may hold its output open
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := k.orphans.Start(p.cmd, p.cmd.Start); err != nil {
+		p.hooks.close()
 		return err
 	}
 	k.mu.Lock()
@@ -90,6 +99,7 @@ func (k *Keeper) start() error {
 	k.event(Event{Event: EventStarted, PID: p.pid()})
 	go k.reap(p)
 	go k.connect(p)
+	go p.hooks.listen(func(h Hooked) { k.event(Event{Event: EventHooked, Hooked: &h}) })
 	return nil
 }
 
@@ -113,6 +123,7 @@ func (k *Keeper) reap(p *process) {
 	case <-time.After(hearFor):
 	}
 	p.close()
+	p.hooks.close()
 	k.mu.Lock()
 	if k.kernel == p {
 		k.alive, k.ready = false, false

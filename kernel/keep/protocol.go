@@ -39,11 +39,13 @@ type Hello struct {
 	Alive   bool   `json:"alive"`           // keeper: the kernel process runs
 	Ready   bool   `json:"ready"`           // keeper: it has answered
 	PID     int    `json:"pid,omitempty"`   // keeper: the kernel's, in its own namespace
+	Hooks   bool   `json:"hooks,omitempty"` // keeper: it knows OpHook; those of older checkpoints do not
 }
 
 // Command tells the keeper to do something that is not a message.
 type Command struct {
-	Op string `json:"op"` // OpInterrupt, OpRestart, OpDetach
+	Op   string `json:"op"`             // OpInterrupt, OpRestart, OpDetach, OpHook
+	Hook *Hook  `json:"hook,omitempty"` // with OpHook
 }
 
 // Commands of the protocol.
@@ -51,16 +53,18 @@ const (
 	OpInterrupt = "interrupt" // SIGINT to the kernel's process group
 	OpRestart   = "restart"   // kill every process of the container but the keeper, start the kernel anew
 	OpDetach    = "detach"    // close all connections: a checkpoint follows
+	OpHook      = "hook"      // tell the kernel; EventHooked follows
 )
 
 // Event is the content of a record on wire.Event.
 type Event struct {
-	Event  string          `json:"event"` // started, ready, exited
+	Event  string          `json:"event"` // started, ready, exited, hooked
 	PID    int             `json:"pid,omitempty"`
 	Code   int             `json:"code"`             // exited: exit status
 	Signal string          `json:"signal,omitempty"` // exited: by which signal
 	Info   json.RawMessage `json:"info,omitempty"`   // ready: kernel_info_reply's content
 	Detail string          `json:"detail,omitempty"` // exited: the last lines of its stderr
+	Hooked *Hooked         `json:"hooked,omitempty"`
 }
 
 // Events of the protocol.
@@ -68,6 +72,7 @@ const (
 	EventStarted = "started"
 	EventReady   = "ready"
 	EventExited  = "exited"
+	EventHooked  = "hooked"
 )
 
 type frameWriter struct {

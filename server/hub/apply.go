@@ -103,7 +103,7 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 	l.mu.Unlock()
 	err := h.step("apply.recorded")
 	if err == nil {
-		err = h.thaw(ctx, l, h.dumpDir(c.ID))
+		err = h.thaw(ctx, l, h.dumpDir(c.ID), reasonApply)
 	}
 	if err == nil {
 		if err = h.step("apply.thawed"); err != nil {

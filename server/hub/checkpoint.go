@@ -11,6 +11,7 @@ import (
 	"cellar/checkpoint/criu"
 	"cellar/internal/fault"
 	"cellar/kernel"
+	"cellar/kernel/keep"
 )
 
 // keepAutomatic is how many checkpoints that nobody asked for a kernel keeps.
@@ -79,6 +80,7 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 		return c, err
 	}
 	vars := l.variablesIfIdle(ctx)
+	l.hook(ctx, keep.HookBefore, reasonOf(kind))
 	l.unlink()
 	err = h.Runtime.Freeze(ctx, rec.Container, kernel.Freeze{Dir: h.dumpDir(c.ID), Leave: true, Paused: func() error {
 		return copyTree(l.journalDir(), filepath.Join(dir, "journal"), -1, h.JournalQuota+1<<30)
@@ -90,6 +92,8 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 	// Whatever came of it, the kernel goes on: back to it first.
 	if e := l.connect(context.WithoutCancel(ctx)); e != nil {
 		h.wg.Go(func() { l.lost(e) })
+	} else {
+		l.hook(ctx, keep.HookAfter, reasonOf(kind))
 	}
 	if err == nil {
 		step(0.7, "Writing it down")
@@ -218,8 +222,9 @@ func (h *Hub) prune(ctx context.Context, l *Live) {
 }
 
 // thaw restores a dump as the next incarnation of l, whose deed is held. Files
-// that were open and have changed since are taken as they are now.
-func (h *Hub) thaw(ctx context.Context, l *Live, dump string) error {
+// that were open and have changed since are taken as they are now. reason is
+// what hooks are told.
+func (h *Hub) thaw(ctx context.Context, l *Live, dump, reason string) error {
 	c, err := h.container(ctx, l)
 	if err != nil {
 		return err
@@ -231,11 +236,17 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump string) error {
 	if err := h.Runtime.Restore(ctx, c, dump); err != nil {
 		return fault.Wrap(fault.Unavailable, "thaw_failed", "The checkpoint could not be brought back to life.", err)
 	}
+	hold := make(chan struct{})
+	l.mu.Lock()
+	l.hold = hold
+	l.mu.Unlock()
 	if err := l.begin(ctx, c.Name, kernel.Running); err != nil {
+		close(hold)
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
 		return errors.Join(err, h.Runtime.Remove(undo, c.Name))
 	}
+	l.afterwards(reason)
 	h.wg.Go(func() { h.drain(l, c.Name, dump) })
 	return nil
 }

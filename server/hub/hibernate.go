@@ -10,6 +10,7 @@ import (
 
 	"cellar/internal/fault"
 	"cellar/kernel"
+	"cellar/kernel/keep"
 )
 
 func containsFold(s, sub string) bool {
@@ -55,6 +56,7 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	}
 	o.Step(0.1, "Freezing the kernel")
 	err = h.step("freeze.recorded")
+	l.hook(ctx, keep.HookBefore, reasonOf(kind))
 	l.unlink()
 	if err == nil {
 		err = h.freezeInto(ctx, l, c.ID)
@@ -96,7 +98,7 @@ func (h *Hub) thawBack(ctx context.Context, l *Live, id string, cause error) err
 	l.mu.Lock()
 	l.rec.Container = ""
 	l.mu.Unlock()
-	if err := h.thaw(ctx, l, h.dumpDir(id)); err != nil {
+	if err := h.thaw(ctx, l, h.dumpDir(id), reasonHibernate); err != nil {
 		return h.strand(ctx, l, id, errors.Join(cause, err))
 	}
 	if err := l.change(ctx, func(k *Kernel) { k.Checkpoint = "" }); err != nil {
@@ -144,7 +146,7 @@ func (h *Hub) backToRunning(ctx context.Context, l *Live, id string, cause error
 	if err == nil && !running && h.dumped(id) {
 		// Dumped and ended, only the tidying failed: the dump is the kernel.
 		if err = h.Runtime.Remove(ctx, rec.Container); err == nil {
-			if err = h.thaw(ctx, l, h.dumpDir(id)); err == nil {
+			if err = h.thaw(ctx, l, h.dumpDir(id), reasonHibernate); err == nil {
 				err = l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
 				return errors.Join(cannotFreeze(cause), err)
 			}
@@ -152,6 +154,7 @@ func (h *Hub) backToRunning(ctx context.Context, l *Live, id string, cause error
 	}
 	if err == nil {
 		if err = l.connect(ctx); err == nil {
+			l.hook(ctx, keep.HookAfter, reasonHibernate)
 			err = l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint = kernel.Running, "" })
 		}
 	}
@@ -229,7 +232,7 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 		o.Step(0.2, "Bringing the kernel back")
 	}
 	if err = h.step("resume.recorded"); err == nil {
-		err = h.thaw(context.WithoutCancel(ctx), l, h.dumpDir(rec.Checkpoint))
+		err = h.thaw(context.WithoutCancel(ctx), l, h.dumpDir(rec.Checkpoint), reasonHibernate)
 	}
 	if err == nil {
 		err = h.step("resume.thawed")

@@ -134,7 +134,7 @@ func (l *Live) sendOut(ctx context.Context, client *keep.Client, caughtUp uint64
 	first := true
 	for {
 		l.mu.Lock()
-		ready, next := l.ready, (*outgoing)(nil)
+		ready, hold, next := l.ready, l.hold, (*outgoing)(nil)
 		if l.seq >= caughtUp {
 			if first {
 				for _, o := range l.out {
@@ -162,6 +162,13 @@ func (l *Live) sendOut(ctx context.Context, client *keep.Client, caughtUp uint64
 		case <-ctx.Done():
 			return
 		case <-ready:
+		}
+		if hold != nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hold:
+			}
 		}
 		if err := client.Send(next.ch, next.m); err != nil {
 			return
@@ -311,6 +318,10 @@ func (l *Live) onEvent(r keep.Record) {
 		l.mu.Unlock()
 		l.signal()
 		l.keepInfo(e.Info)
+	case keep.EventHooked:
+		if e.Hooked != nil {
+			l.hooked(*e.Hooked)
+		}
 	case keep.EventExited:
 		l.h.wg.Go(func() { l.kernelEnded(e) })
 	}

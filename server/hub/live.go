@@ -54,6 +54,9 @@ type Live struct {
 	ackedAt    time.Time
 	asked      map[string]chan *wire.Message // by msg_id: the hub's own questions
 	away       []Away                        // what ended while nobody was there
+	hold       chan struct{}                 // while open, messages wait for hooks; nil: they do not
+	hookID     uint64
+	hooking    map[uint64]chan keep.Hooked // hooks that are not through
 }
 
 // outgoing is a message on its way to the kernel.

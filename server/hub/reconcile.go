@@ -185,7 +185,7 @@ func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
 	left := ""
 	if rec.State == kernel.Switching || rec.State == kernel.Resuming {
 		// It was on its way to run: let it.
-		if err := h.thaw(ctx, l, h.dumpDir(rec.Checkpoint)); err == nil {
+		if err := h.thaw(ctx, l, h.dumpDir(rec.Checkpoint), reasonHibernate); err == nil {
 			l.force(ctx, kernel.Running, "")
 			l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
 			return

@@ -10,6 +10,7 @@ import (
 
 	"cellar/internal/fault"
 	"cellar/kernel"
+	"cellar/kernel/keep"
 )
 
 // Switch gives a kernel another configuration, keeping its state: in place when
@@ -92,6 +93,7 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	o.Step(0.1, "Switching to "+conf.Name+": freezing")
 	start := time.Now()
 	err := h.step("move.recorded")
+	l.hook(ctx, keep.HookBefore, reasonSwitch)
 	l.unlink()
 	if err == nil {
 		err = h.freezeInto(ctx, l, id)
@@ -106,7 +108,7 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	l.rec.Configuration, l.rec.Container = conf.Name, ""
 	l.mu.Unlock()
 	if err = h.step("move.dumped"); err == nil {
-		err = h.thaw(ctx, l, h.dumpDir(id))
+		err = h.thaw(ctx, l, h.dumpDir(id), reasonSwitch)
 	}
 	if err == nil {
 		if err = h.step("move.thawed"); err != nil {
@@ -118,7 +120,7 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 		l.mu.Lock()
 		l.rec.Configuration, l.rec.Container, l.rec.State = rec.Configuration, "", kernel.Switching
 		l.mu.Unlock()
-		if back := h.thaw(ctx, l, h.dumpDir(id)); back != nil {
+		if back := h.thaw(ctx, l, h.dumpDir(id), reasonSwitch); back != nil {
 			return h.strand(ctx, l, id, errors.Join(err, back))
 		}
 		err = fault.Wrap(fault.Unavailable, "switch_failed", fmt.Sprintf("The move to %s did not succeed; the kernel goes on as it was.", conf.Name), err)

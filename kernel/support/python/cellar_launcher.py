@@ -29,7 +29,10 @@ def packages():
 def main():
     from traitlets.config import Config
 
+    from cellar_kernel import hooks
+
     packages()
+    hooks.start()
 
     config = Config()
     # A history file would be open in the kernel for ever, and SQLite refuses a

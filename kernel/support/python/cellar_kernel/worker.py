@@ -19,6 +19,7 @@ import time
 import traceback
 
 from .contract import to_json
+from .hooks import reseed
 
 _HEAD = struct.Struct("<II")
 _LIMIT = 64 << 20
@@ -143,7 +144,7 @@ class Loop:
                 other.conn.close()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         sys.stdout = sys.stderr = open(os.devnull, "w")
-        _reseed(seed)
+        reseed(seed)
         _single_threaded()
         answer = self.answer(json.loads(body))
         try:
@@ -200,18 +201,6 @@ def _like(old, value):
     if kind is tuple and isinstance(value, list):
         return tuple(value)
     return value
-
-
-def _reseed(seed):
-    import random
-
-    random.seed(seed)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        try:
-            numpy.random.seed(int.from_bytes(seed[:4], "little"))
-        except Exception:
-            pass
 
 
 def _single_threaded():

@@ -1,0 +1,155 @@
+package keep
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// Kernels that know how may ask to be told before they are frozen and after they
+// were thawed. The keeper gives every kernel two pipes from birth, named in
+// HookVariable, because a kernel in the middle of a cell takes no message: a
+// thread of its own reads them.
+//
+// Lines of JSON. From the keeper: {"id":1,"event":"after_restore","reason":"branch"}.
+// From the kernel: {"ready":true} once, when something reads; {"hooks":2} whenever
+// their number changes; {"id":1,"errors":["..."]} when the hooks of an event are
+// through. All that the kernel says is untrusted.
+
+// HookVariable names the two descriptors, to be read and to be written: "3,4".
+const HookVariable = "CELLAR_HOOKS"
+
+// Hook is an event that a kernel is told of.
+type Hook struct {
+	ID     uint64 `json:"id"`
+	Event  string `json:"event"`  // HookBefore, HookAfter
+	Reason string `json:"reason"` // hibernate, switch, keep, publish, branch ...
+}
+
+// Events of hooks.
+const (
+	HookBefore = "before_checkpoint"
+	HookAfter  = "after_restore"
+)
+
+// Hooked is what came of a hook.
+type Hooked struct {
+	ID     uint64   `json:"id"`
+	Errors []string `json:"errors,omitempty"`
+}
+
+const (
+	maxHookLine   = 64 << 10
+	maxHookErrors = 20
+	maxHookError  = 500 // bytes
+	hookWrite     = time.Second
+)
+
+// hooks is the keeper's side of the pipes of one life of a kernel.
+type hooks struct {
+	in, out *os.File // what the kernel says, what it is told
+
+	mu    sync.Mutex
+	ready bool
+	count int
+}
+
+// newHooks makes the pipes; the kernel's ends are given to the child and closed
+// here by whoever starts it.
+func newHooks() (h *hooks, kernel [2]*os.File, err error) {
+	toldR, toldW, err := os.Pipe()
+	if err != nil {
+		return nil, kernel, err
+	}
+	saidR, saidW, err := os.Pipe()
+	if err != nil {
+		toldR.Close()
+		toldW.Close()
+		return nil, kernel, err
+	}
+	return &hooks{in: saidR, out: toldW}, [2]*os.File{toldR, saidW}, nil
+}
+
+// listen reads what the kernel says until it has ended; done is called for every
+// hook that is through.
+func (h *hooks) listen(done func(Hooked)) {
+	r := bufio.NewReader(io.Reader(h.in))
+	for {
+		line, err := readLine(r, maxHookLine)
+		if err != nil {
+			return
+		}
+		var said struct {
+			Ready  bool     `json:"ready"`
+			Hooks  *int     `json:"hooks"`
+			ID     uint64   `json:"id"`
+			Errors []string `json:"errors"`
+		}
+		if json.Unmarshal(line, &said) != nil {
+			continue
+		}
+		h.mu.Lock()
+		h.ready = h.ready || said.Ready
+		if said.Hooks != nil {
+			h.count = max(0, *said.Hooks)
+		}
+		h.mu.Unlock()
+		if said.ID != 0 {
+			done(Hooked{ID: said.ID, Errors: bounded(said.Errors)})
+		}
+	}
+}
+
+// readLine reads one line; of one that is longer than limit it returns nothing.
+func readLine(r *bufio.Reader, limit int) ([]byte, error) {
+	var line []byte
+	for tooLong := false; ; {
+		part, err := r.ReadSlice('\n')
+		if tooLong = tooLong || len(line)+len(part) > limit; tooLong {
+			line = nil
+		} else {
+			line = append(line, part...)
+		}
+		if err != bufio.ErrBufferFull {
+			return line, err
+		}
+	}
+}
+
+func bounded(list []string) []string {
+	list = list[:min(len(list), maxHookErrors)]
+	for i := range list {
+		list[i] = list[i][:min(len(list[i]), maxHookError)]
+	}
+	return list
+}
+
+// tell writes an event to the kernel; false when nobody there cares for it: no
+// hook is registered, and it is none that the kernel's own side acts upon.
+func (h *hooks) tell(e Hook) bool {
+	h.mu.Lock()
+	care := h.ready && (h.count > 0 || e.Event == HookAfter && e.Reason == ReasonBranch)
+	h.mu.Unlock()
+	if !care {
+		return false
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return false
+	}
+	h.out.SetWriteDeadline(time.Now().Add(hookWrite)) // nobody may be reading
+	_, err = h.out.Write(append(b, '\n'))
+	return err == nil
+}
+
+// ReasonBranch is the reason whose processes become a second copy: their random
+// state is renewed even where no hook is registered.
+const ReasonBranch = "branch"
+
+func (h *hooks) close() {
+	h.in.Close()
+	h.out.Close()
+}

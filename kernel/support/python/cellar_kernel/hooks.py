@@ -1,0 +1,111 @@
+"""Told before a checkpoint and after a restore, even in the middle of a cell.
+
+A kernel that runs a cell takes no message, so a thread that is there from the
+start waits on a pipe from the keeper. It runs the hooks itself, one after the
+other; the cell goes on meanwhile, as with any other thread.
+"""
+
+import json
+import os
+import sys
+import threading
+import traceback
+
+_lock = threading.Lock()
+_hooks = {"before_checkpoint": [], "after_restore": []}
+_out = None
+
+
+def start():
+    """Called once, before the kernel starts."""
+    global _out
+    try:
+        told, said = (int(n) for n in os.environ.pop("CELLAR_HOOKS").split(","))
+    except (KeyError, ValueError):
+        return  # not started by a keeper
+    for fd in (told, said):
+        os.set_inheritable(fd, False)
+    _out = os.fdopen(said, "w", buffering=1)
+    threading.Thread(target=_serve, args=(os.fdopen(told),), name="cellar-hooks", daemon=True).start()
+    _say(ready=True)
+
+
+def _say(**line):
+    try:
+        _out.write(json.dumps(line) + "\n")
+    except (OSError, ValueError):
+        pass
+
+
+def register(event, function):
+    with _lock:
+        _hooks[event].append(function)
+    _tell_count()
+
+
+def unregister(function):
+    with _lock:
+        for list_ in _hooks.values():
+            if function in list_:
+                list_.remove(function)
+    _tell_count()
+
+
+def _tell_count():
+    if _out is not None:
+        with _lock:
+            count = sum(len(list_) for list_ in _hooks.values())
+        _say(hooks=count)
+
+
+def _serve(told):
+    for line in told:
+        try:
+            asked = json.loads(line)
+            errors = run(asked["event"], asked["reason"])
+        except Exception as e:  # the next one may be better
+            errors, asked = [_text(e)], {}
+        _say(id=asked.get("id", 0), errors=errors)
+
+
+def run(event, reason):
+    """Runs the hooks of an event and returns what they raised. Before a
+    checkpoint the last registered is the first to run, as with things to close."""
+    if event == "after_restore" and reason == "branch":
+        reseed(os.urandom(32))
+    with _lock:
+        todo = list(_hooks[event])
+    if event == "before_checkpoint":
+        todo.reverse()
+    errors = []
+    for function in todo:
+        try:
+            function(reason)
+        except BaseException as e:
+            name = getattr(function, "__name__", "a hook")
+            errors.append(f"{name}: {_text(e)}")
+            traceback.print_exc()  # below the cell that ran last: the person's own code failed
+    return errors
+
+
+def _text(error):
+    return f"{type(error).__name__}: {error}"
+
+
+def reseed(seed):
+    """New random numbers for a copy of a process that goes on beside the first."""
+    import random
+
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        try:
+            numpy.random.seed(int.from_bytes(seed[:4], "little"))
+        except Exception:
+            pass
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        try:
+            torch.manual_seed(int.from_bytes(seed[:8], "little") >> 1)
+        except Exception:
+            pass
