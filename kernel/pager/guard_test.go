@@ -241,20 +241,16 @@ func TestGuardianIsKilled(t *testing.T) {
 func TestGuardianIsKilledBeforeCRIUComes(t *testing.T) {
 	dump := t.TempDir()
 	cmd := startGuardian(t, filepath.Join(t.TempDir(), "folder"), dump)
-	var pid int
-	for pid == 0 { // it is started before the guardian is ready, and writes this first
-		b, _ := os.ReadFile(filepath.Join(dump, workerPID))
-		fmt.Sscan(string(b), &pid)
-		time.Sleep(time.Millisecond)
-	}
+	pid := workerOf(dump)
 	cmd.Process.Kill()
 	cmd.Wait()
 	awaitGone(t, pid)
 }
 
 func TestEndBeforeCRIUComes(t *testing.T) {
-	folder := filepath.Join(t.TempDir(), "folder")
-	cmd := startGuardian(t, folder, t.TempDir())
+	folder, dump := filepath.Join(t.TempDir(), "folder"), t.TempDir()
+	cmd := startGuardian(t, folder, dump)
+	pid := workerOf(dump)
 	if err := End(folder); err != nil {
 		t.Fatal(err)
 	}
@@ -262,9 +258,18 @@ func TestEndBeforeCRIUComes(t *testing.T) {
 		t.Errorf("the folder is left: %v", err)
 	}
 	cmd.Wait()
-	for unix.Kill(-cmd.Process.Pid, 0) != unix.ESRCH { // the worker is init's by now
+	awaitGone(t, pid)
+}
+
+// workerOf waits for a worker's process ID: it is started before the guardian is
+// ready, and writes this first.
+func workerOf(dump string) (pid int) {
+	for pid == 0 {
+		b, _ := os.ReadFile(filepath.Join(dump, workerPID))
+		fmt.Sscan(string(b), &pid)
 		time.Sleep(time.Millisecond)
 	}
+	return pid
 }
 
 func TestWorkerFails(t *testing.T) {
