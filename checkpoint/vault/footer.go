@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"encoding/binary"
 	"errors"
@@ -69,6 +70,8 @@ func parseTrailer(b []byte) (t trailer, err error) {
 	copy(t.id[:], b[32:])
 	copy(t.salt[:], b[32+keyIDSize:])
 	switch {
+	case !bytes.Equal(t.encode(), b):
+		return t, errors.New("a trailer with more in it than there is")
 	case t.blocks > maxBlocks || t.entries > maxEntries || t.blocks > t.entries || t.entries > t.blocks*blockPages:
 		return t, errors.New("a segment with counts that cannot be")
 	case t.table < tagSize || t.table > tagSize+1+17*maxEntries:

@@ -104,17 +104,22 @@ func (x *runReader) page(ctx context.Context, r *Reader, l Location, buf []byte)
 		clear(buf)
 		return nil
 	}
-	s, _, err := r.stored(ctx, l)
+	s, stored, err := r.stored(ctx, l)
 	if err != nil {
 		return err
 	}
-	if s.l == l {
-		block, err := r.block(ctx, s.f, l.block())
-		if err == nil {
-			x.segment, x.f, x.index, x.block = l.segment(), s.f, l.block(), block
-		}
+	if s.kind() != kindOf(0, 0) {
+		return r.page(ctx, l, 0, buf)
 	}
-	return r.page(ctx, l, 0, buf)
+	copy(buf, stored)
+	if s.l == l {
+		block, err := r.block(ctx, s.f, l.block()) // from the cache
+		if err != nil {
+			return nil
+		}
+		x.segment, x.f, x.index, x.block = l.segment(), s.f, l.block(), block
+	}
+	return nil
 }
 
 // Present yields the numbers of the pages that are not zero, ascending, from page

@@ -9,8 +9,6 @@ import (
 
 	"cellar/checkpoint/vault/blob"
 	"cellar/internal/fault"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // Reader reads a vault. It has no index and changes nothing, and may do so in
@@ -37,7 +35,7 @@ type Reader struct {
 func OpenReader(store blob.Store, tenant Key, cache int64) *Reader {
 	return &Reader{
 		store: store, keys: keyring{tenant, tenant.id()}, hash: newHasher(tenant),
-		squeeze:  &squeezers{level: zstd.SpeedFastest},
+		squeeze:  &squeezers{},
 		blocks:   &stretchers{most: blockPages * PageSize},
 		tables:   &stretchers{most: 32 << 20},
 		footers:  newLRU[uint32, *footer](cache / 4),

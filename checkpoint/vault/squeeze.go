@@ -15,16 +15,13 @@ const (
 
 // squeezers makes compressors as they are needed, and keeps them for the next.
 // One is some hundred KiB.
-type squeezers struct {
-	level zstd.EncoderLevel
-	pool  sync.Pool
-}
+type squeezers struct{ pool sync.Pool }
 
 func (s *squeezers) get() *zstd.Encoder {
 	if e, ok := s.pool.Get().(*zstd.Encoder); ok {
 		return e
 	}
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(s.level),
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithWindowSize(128<<10), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
 	if err != nil {
 		panic(err) // only for options that cannot be
