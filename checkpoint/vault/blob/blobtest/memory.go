@@ -50,6 +50,13 @@ type Failing struct {
 // NewFailing makes an empty store that does not fail yet.
 func NewFailing() *Failing { return &Failing{blobs: map[string][]byte{}} }
 
+// Clone answers a store of the same blobs that does not fail.
+func (m *Failing) Clone() *Failing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &Failing{blobs: maps.Clone(m.blobs)} // what a blob has is never changed in place
+}
+
 // FailAt makes the n-th changing call from now on fail; 0 ends all failing.
 func (m *Failing) FailAt(n int, how Failure) {
 	m.mu.Lock()
