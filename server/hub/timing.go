@@ -51,9 +51,16 @@ func (l *Live) noteTiming(r *Run) {
 	if r.StartedAt.IsZero() || len(r.CellID) > maxCellID || len(r.MsgID) > maxCellID {
 		return
 	}
-	t := r.timing(l.rec.ID)
-	l.timings = slices.DeleteFunc(l.timings, func(old Timing) bool { return old.CellID == r.CellID && old.Notebook == r.Path })
-	l.timings = append(l.timings, t)
+	l.timings = slices.DeleteFunc(l.timings, func(old Timing) bool {
+		if old.CellID != r.CellID || old.Notebook != r.Path {
+			return false
+		}
+		if old.MsgID == r.MsgID && r.Peak == 0 { // read again from the journal, which has no memory in it
+			r.Peak = old.PeakMemory
+		}
+		return true
+	})
+	l.timings = append(l.timings, r.timing(l.rec.ID))
 	l.timings = l.timings[max(0, len(l.timings)-maxTimings):]
 	l.timingsNew = true
 }
