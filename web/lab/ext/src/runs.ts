@@ -24,7 +24,7 @@ async function follow(panel: NotebookPanel, kernels: IKernels): Promise<void> {
     return;
   }
   catchUpAfterLosses(panel, kernel);
-  void tellWhatEnded(panel);
+  void tellWhatEnded(panel, kernels);
   const heard = new Heard(kernel); // before asking: what is said meanwhile must not be lost
   try {
     const runs = await hub.runs(panel.context.path);
@@ -225,6 +225,7 @@ class FollowedRun {
     _kernel.anyMessage.connect(this._onAny, this);
     _kernel.disposed.connect(this._stop, this);
     _kernels.runChanged.connect(this._onRun, this);
+    _kernels.opened.connect(this._check, this);
     _panel.disposed.connect(this._stop, this);
     NotebookActions.executionScheduled.connect(this._onScheduled, this);
     // Its end may have come between the hub's answer and our listening.
@@ -254,7 +255,17 @@ class FollowedRun {
     } else if (message.header.msg_type === 'execute_input') {
       this._count = content.execution_count;
     } else if (message.header.msg_type === 'status' && content.execution_state === 'idle') {
+      this._record(message.header.date);
       void this._end();
+    }
+  }
+
+  /** As JupyterLab does for a cell that it runs itself, where its setting asks for it. */
+  private _record(idle: string): void {
+    if (this._panel.content.notebookConfig.recordTiming && this._run.started_at) {
+      const known = this._cell.getMetadata('execution') as object | undefined;
+      const busy = this._run.started_at;
+      this._cell.setMetadata('execution', { ...known, 'iopub.status.busy': busy, 'iopub.status.idle': idle });
     }
   }
 
@@ -304,6 +315,7 @@ class FollowedRun {
     this._kernel.anyMessage.disconnect(this._onAny, this);
     this._kernel.disposed.disconnect(this._stop, this);
     this._kernels.runChanged.disconnect(this._onRun, this);
+    this._kernels.opened.disconnect(this._check, this);
     this._panel.disposed.disconnect(this._stop, this);
     (NotebookActions.executionScheduled as ISignal<any, any>).disconnect(this._onScheduled, this);
   }
