@@ -2,6 +2,7 @@ package hub
 
 import (
 	"slices"
+	"time"
 
 	"cellar/kernel"
 )
@@ -21,6 +22,7 @@ import (
 // While no hub is there nothing is measured.
 type meter struct {
 	run     *Run
+	began   time.Time
 	counter bool  // the machine's counter began with this run
 	files   int64 // most file pages seen during it
 }
@@ -47,7 +49,7 @@ func (l *Live) beginMeter(run *Run) {
 		l.h.Log.Debug("peak of memory not counted", "kernel", l.rec.ID, "error", err)
 	}
 	l.mu.Lock()
-	l.meter = meter{run: run, counter: err == nil}
+	l.meter = meter{run: run, began: time.Now(), counter: err == nil}
 	l.mu.Unlock()
 }
 
@@ -68,12 +70,14 @@ func (l *Live) endMeter(run *Run) {
 	l.meter = meter{}
 }
 
-// meterNow takes in what is measured once a second; the lock is held. It returns
-// a run that goes on unmeasured: it began while no hub was there, or in another
-// container.
-func (l *Live) meterNow(u kernel.Usage) *Run {
+// meterNow takes in what is measured once a second, asked for at a moment; the
+// lock is held. It returns a run that goes on unmeasured: it began while no hub
+// was there.
+func (l *Live) meterNow(u kernel.Usage, asked time.Time) *Run {
 	if l.meter.run != nil && !l.meter.run.Ended() {
-		l.meter.look(u)
+		if asked.After(l.meter.began) { // else it may be what the run before used
+			l.meter.look(u)
+		}
 		return nil
 	}
 	i := slices.IndexFunc(l.book.order, func(r *Run) bool { return r.State == RunRunning && !r.old })

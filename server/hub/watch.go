@@ -53,6 +53,7 @@ func (h *Hub) measure(l *Live) {
 	if rec.Container == "" || rec.State != kernel.Running {
 		return
 	}
+	asked := time.Now()
 	u, err := h.Runtime.Usage(h.ctx, rec.Container)
 	if err != nil {
 		return
@@ -68,7 +69,7 @@ func (h *Hub) measure(l *Live) {
 	if moved {
 		l.toldMemory, l.toldCPU = u.Memory, l.cpu
 	}
-	unmeasured := l.meterNow(u)
+	unmeasured := l.meterNow(u, asked)
 	l.mu.Unlock()
 	if unmeasured != nil {
 		l.beginMeter(unmeasured)

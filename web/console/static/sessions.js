@@ -7,9 +7,9 @@ import { kernelName, states } from "./kernels.js";
 import { labOf, pageOf } from "./projects.js";
 
 const body = h("tbody", {});
-const columns = ["Notebook", "State", "Configuration", "CPU", "Memory", "State since", "Last active", "Clients"];
+const columns = ["Notebook", "State", "Configuration", "CPU", "Memory", "Last active"];
 const table = h("div", { class: "card table sessions", tabIndex: 0, role: "region", "aria-label": "Sessions, a table" }, h("table", {},
-  h("thead", {}, h("tr", {}, columns.map((t) => h("th", { scope: "col", class: t === "Clients" ? "figure" : "" }, t)),
+  h("thead", {}, h("tr", {}, columns.map((t) => h("th", { scope: "col" }, t)),
     h("th", { scope: "col" }, h("span", { class: "visually-hidden" }, "Actions")))), body));
 const none = h("p", { class: "help", hidden: true }, "No session has that in its name.");
 const find = byId("find");
@@ -24,6 +24,13 @@ function use() {
   return { el: h("td", { class: "use" }, text, bar.el), set(words, part) { setText(text, words); bar.set(part); } };
 }
 
+/** "since 14:02", "since Mar 3". */
+function sinceWords(date) {
+  if (isNaN(date)) return "";
+  const today = date.toDateString() === new Date().toDateString();
+  return `since ${today ? date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : date.toLocaleDateString([], { month: "short", day: "numeric" })}`;
+}
+
 function row(kernel) {
   let working = ""; // what was asked for here and is not done yet
   const name = h("a", { class: "title" });
@@ -34,9 +41,9 @@ function row(kernel) {
   const size = h("td", {});
   const cpu = use();
   const memory = use();
-  const since = h("time", {});
+  const since = h("p", { class: "sub" });
   const active = h("time", {});
-  const clients = h("td", { class: "figure" });
+  const clients = h("p", { class: "sub" });
   const url = (deed = "") => path`projects/${kernel.project.id}/kernels/${kernel.id}` + deed;
   const actions = {
     interrupt: button("Interrupt", "small", async () => { await api("POST", url("/interrupt")); await look(); }),
@@ -46,7 +53,7 @@ function row(kernel) {
   };
   const el = h("tr", { tabIndex: -1 },
     h("th", { scope: "row" }, name, h("p", { class: "sub" }, project, owner)),
-    h("td", {}, pill, detail), size, cpu.el, memory.el, h("td", {}, since), h("td", {}, active), clients,
+    h("td", {}, pill, since, detail), size, cpu.el, memory.el, h("td", {}, active, clients),
     h("td", {}, h("div", { class: "actions tight" }, Object.values(actions))));
 
   async function operate(doing, deed) {
@@ -96,9 +103,9 @@ function row(kernel) {
     const on = k.memory_bytes > 0;
     cpu.set(on ? `${Math.round(k.cpu_percent)} %${all ? ` of ${all} %` : ""}` : "–", on && all ? k.cpu_percent / all : -1);
     memory.set(on ? `${bytes(k.memory_bytes)}${k.memory_limit ? ` of ${bytes(k.memory_limit)}` : ""}` : "–", on && k.memory_limit ? k.memory_bytes / k.memory_limit : -1);
-    setWhen(since, k.since, "the start");
+    setText(since, sinceWords(new Date(k.since)));
     setWhen(active, k.last_activity);
-    setText(clients, String(k.connections));
+    setText(clients, k.connections ? plural(k.connections, "client") : "no client");
     const still = !passing && !working;
     actions.interrupt.hidden = !(still && k.state === "running" && k.execution_state === "busy");
     actions.hibernate.hidden = !(still && k.state === "running");

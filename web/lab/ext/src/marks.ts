@@ -14,6 +14,9 @@ export function markCells(tracker: INotebookTracker, kernels: IKernels): void {
   });
 }
 
+/** Milliseconds after which what the hub says of a kernel's memory was measured while the cell ran. */
+const FRESH = 3000;
+
 /** A cell's last run, and when this page's clock says that it began. */
 type Mark = hub.Timing & { began: number };
 
@@ -50,8 +53,7 @@ class Marks {
     const known = this._known.get(timing.cell_id);
     const same = known?.msg_id === timing.msg_id;
     const began = same && known.state === 'running' ? known.began : performance.now() - timing.duration_ms;
-    const peak = same ? Math.max(known.peak_memory_bytes, timing.peak_memory_bytes) : timing.peak_memory_bytes;
-    this._known.set(timing.cell_id, { ...timing, peak_memory_bytes: peak, began });
+    this._known.set(timing.cell_id, { ...timing, began });
   }
 
   private _onRun(_: IKernels, run: hub.Run): void {
@@ -65,7 +67,7 @@ class Marks {
   private _onKernel(_: IKernels, id: string): void {
     const used = this._kernels.get(id)?.memory_bytes ?? 0;
     for (const mark of this._known.values()) {
-      if (mark.state === 'running' && mark.kernel === id) {
+      if (mark.state === 'running' && mark.kernel === id && performance.now() - mark.began > FRESH) {
         mark.peak_memory_bytes = Math.max(mark.peak_memory_bytes, used);
       }
     }

@@ -100,9 +100,24 @@ function take(
     }
     new FollowedRun(run, cell, panel, kernel, kernels).replay(heard.after(run));
   } else if (isNewer(run, panel)) {
-    new Outputs(cell).replace(run.outputs);
-    cell.executionCount = run.execution_count;
-    cell.executionState = 'idle';
+    quietly(panel, () => {
+      new Outputs(cell).replace(run.outputs);
+      cell.executionCount = run.execution_count;
+      cell.executionState = 'idle';
+    });
+  }
+}
+
+/**
+ * What a page only watches is no change of its own: the hub keeps it, and writes it down when nobody is left. A save from
+ * here would be a change of the file behind the back of the page that runs the cell.
+ */
+function quietly(panel: NotebookPanel, change: () => void): void {
+  const { model } = panel.context;
+  const clean = !model.dirty;
+  change();
+  if (clean && model.dirty) {
+    model.dirty = false;
   }
 }
 
@@ -218,9 +233,11 @@ class FollowedRun {
     private readonly _kernels: IKernels
   ) {
     this._outputs = new Outputs(_cell);
-    this._outputs.replace(_run.outputs);
-    _cell.executionCount = null;
-    _cell.executionState = 'running';
+    quietly(_panel, () => {
+      this._outputs.replace(_run.outputs);
+      _cell.executionCount = null;
+      _cell.executionState = 'running';
+    });
     _kernel.iopubMessage.connect(this._onIOPub, this);
     _kernel.anyMessage.connect(this._onAny, this);
     _kernel.disposed.connect(this._stop, this);
@@ -250,12 +267,14 @@ class FollowedRun {
       return;
     }
     const content = message.content as any;
-    if (this._outputs.take(message)) {
+    let shown = false;
+    quietly(this._panel, () => (shown = this._outputs.take(message)));
+    if (shown) {
       this._count ??= content.execution_count ?? null;
     } else if (message.header.msg_type === 'execute_input') {
       this._count = content.execution_count;
     } else if (message.header.msg_type === 'status' && content.execution_state === 'idle') {
-      this._record(message.header.date);
+      quietly(this._panel, () => this._record(message.header.date));
       void this._end();
     }
   }
@@ -296,10 +315,10 @@ class FollowedRun {
       return;
     }
     this._stop();
-    this._cell.executionState = 'idle';
+    quietly(this._panel, () => (this._cell.executionState = 'idle'));
     const count = this._count ?? this._run.execution_count ?? (await this._askCount());
     if (this._cell.executionState === 'idle') {
-      this._cell.executionCount = count;
+      quietly(this._panel, () => (this._cell.executionCount = count));
     }
   }
 
