@@ -44,7 +44,7 @@ func (l *Live) runEnds(run *Run, again bool) {
 	l.noteTiming(run)
 	e := l.endedRun(run, "")
 	l.mu.Unlock()
-	if !again {
+	if !again && run.State != RunAborted { // cancelled by one that failed before it: that one is told
 		l.h.tell(l.rec.Project, e)
 	}
 }

@@ -88,7 +88,7 @@ func TestWebhook(t *testing.T) {
 	r := newReceiver(t, secret)
 	h := startHub(t, "--webhook-allow", "127.0.0.1/32")
 	p, _ := h.project("Told")
-	putNotebook(t, h, p, "w.ipynb", map[string]string{"seen": "", "good": "", "bad": "", "short": "", "while": "", "last": ""})
+	putNotebook(t, h, p, "w.ipynb", map[string]string{"seen": "", "good": "", "bad": "", "short": "", "while": "", "last": "", "dies": ""})
 	k := h.session(p, "w.ipynb")
 	hook := "/api/v1/projects/" + p + "/webhook"
 	if status, _ := h.Do("GET", hook, nil, nil); status != 404 {
@@ -157,6 +157,13 @@ func TestWebhook(t *testing.T) {
 	if v := told(5)["last"]; v.Run.State != "error" {
 		t.Errorf("%+v", v)
 	}
+	s = h.Open(p, k)
+	s.Send("import os; time.sleep(1.2); os.kill(os.getpid(), 9)", "dies")
+	eventually(t, "the cell runs", func() bool { return h.timings(p, "w.ipynb")["dies"].State == "running" })
+	s.Close()
+	if v := told(6)["dies"]; v.Run.State != "aborted" || !strings.Contains(v.Run.Error, "ended by a signal") {
+		t.Errorf("%+v", v)
+	}
 	var now struct {
 		When string
 		Last struct {
@@ -172,7 +179,7 @@ func TestWebhook(t *testing.T) {
 	for _, v := range r.has() {
 		once[v.ID]++
 	}
-	if len(once) != 5 || len(r.ids) != 6 {
+	if len(once) != 6 || len(r.ids) != 7 {
 		t.Errorf("messages %v, requests %v", once, r.ids)
 	}
 	h.Want(204, "DELETE", hook, nil, nil)

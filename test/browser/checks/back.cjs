@@ -125,6 +125,26 @@ async function marks(w) {
   });
 }
 
+async function history(w) {
+  await w.check("9 the arrow key in a console brings what was run in the kernel's notebook", async () => {
+    const { page, lab } = w;
+    await lab.cell(0).node.click();
+    await lab.exec("past = 'what was run here'");
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Control+Shift+C'); // the palette
+    await page.keyboard.insertText('New Console for Notebook');
+    await page.locator('.lm-CommandPalette-item.lm-mod-active').filter({ hasText: 'New Console for Notebook' }).waitFor();
+    await page.keyboard.press('Enter');
+    const prompt = page.locator('.jp-CodeConsole-input .cm-content');
+    await prompt.click();
+    await until('it is there', async () => {
+      await page.keyboard.press('ArrowUp');
+      return (await prompt.innerText()).includes('what was run here');
+    });
+    same('dialogs', await lab.dialogs(), 0);
+  });
+}
+
 async function notifications(w) {
   const { check, lab, page } = w;
   await check('9 the menu turns notifications on, and asks the browser', async () => {
@@ -351,4 +371,4 @@ async function waking(w) {
   });
 }
 
-module.exports = { marks, notifications, webhook, sessions, waking };
+module.exports = { marks, history, notifications, webhook, sessions, waking };
