@@ -26,6 +26,7 @@ const GROUPS = [
   [8, manners.console],
   [9, back.marks],
   [9, back.notifications],
+  [9, back.dark],
   [9, back.history],
   [9, back.webhook],
   [9, back.waking],
