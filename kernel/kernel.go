@@ -90,9 +90,13 @@ type Status struct {
 type Usage struct {
 	CPU    uint64 // nanoseconds of CPU time so far
 	Memory int64  // bytes in use, without reclaimable file pages
-	Limit  int64
-	Pids   int64
-	OOMs   uint64 // how often the limit killed something
+	Files  int64  // bytes of those file pages
+	// Peak is the most bytes in use at any one moment since ResetPeak, file pages
+	// with them; 0 where the machine's kernel does not count it.
+	Peak  int64
+	Limit int64
+	Pids  int64
+	OOMs  uint64 // how often the limit killed something
 }
 
 // Freeze says how a container is dumped.
@@ -135,6 +139,9 @@ type Runtime interface {
 	Remove(ctx context.Context, name string) error
 	List(ctx context.Context) ([]Status, error)
 	Usage(ctx context.Context, name string) (Usage, error)
+	// ResetPeak begins to count Usage.Peak anew. Where the machine's kernel cannot,
+	// Peak stays 0, which is no error: Usage can still be asked now and then.
+	ResetPeak(ctx context.Context, name string) error
 	// Exits sends the names of containers as their first process ends, until
 	// ctx is done.
 	Exits(ctx context.Context) (<-chan string, error)

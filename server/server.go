@@ -109,6 +109,7 @@ func (s *Server) routes() http.Handler {
 	at("GET", "/welcome", s.person(func(w http.ResponseWriter, r *http.Request, p console.Page) { s.console.FirstPassword(w, r, p, "") }))
 	at("POST", "/account/password", s.ownPassword)
 	at("GET", "/account", s.person(s.console.Account))
+	at("GET", "/sessions", s.person(s.console.Sessions))
 	at("GET", "/people", s.admin(s.console.People))
 	at("GET", "/machine", s.admin(s.console.Machine))
 	at("GET", "/p/:project", s.projectPage)

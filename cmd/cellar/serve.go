@@ -22,6 +22,7 @@ import (
 	"cellar/server"
 	"cellar/server/api"
 	"cellar/server/hub"
+	"cellar/server/webhook"
 	"cellar/web"
 )
 
@@ -38,6 +39,7 @@ type serveCmd struct {
 	NodeIdle       time.Duration  `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
 	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
 	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
+	WebhookAllow   []string       `help:"Networks of your own that projects' webhooks may reach, e.g. 10.1.0.0/16; without it only the internet."`
 	LogLevel       slog.Level     `help:"debug, info, warn or error." default:"info"`
 
 	Fault []string `help:"Inject a fault: STEP=kill|fail|containerd. For tests." hidden:"" env:"-"`
@@ -53,7 +55,11 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if base != "" && base[0] != '/' {
 		return errors.New("--base-path begins with a slash")
 	}
-	proxies, err := parsePrefixes(c.TrustedProxies)
+	proxies, err := parsePrefixes("--trusted-proxies", c.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	hooks, err := parsePrefixes("--webhook-allow", c.WebhookAllow)
 	if err != nil {
 		return err
 	}
@@ -92,7 +98,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault)})
+	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
 	if err != nil {
 		return err
 	}
@@ -210,17 +216,17 @@ func (w *world) ready(ctx context.Context) error {
 	return w.noImage
 }
 
-func parsePrefixes(list []string) (out []netip.Prefix, err error) {
+func parsePrefixes(flag string, list []string) (out []netip.Prefix, err error) {
 	for _, s := range list {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
 			a, aerr := netip.ParseAddr(s)
 			if aerr != nil {
-				return nil, fmt.Errorf("--trusted-proxies: %w", err)
+				return nil, fmt.Errorf("%s: %w", flag, err)
 			}
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
-		out = append(out, p)
+		out = append(out, p.Masked())
 	}
 	return out, nil
 }

@@ -23,7 +23,7 @@ const module = "cellar/"
 // down: cmd -> server -> server/hub -> {machine, node} -> {checkpoint, proxy} ->
 // kernel/wire -> kernel. Adapters (store, containerd) are known to cmd alone.
 var allowed = map[string]string{
-	"cmd/cellar":               "images/tour internal/fault kernel kernel/containerd kernel/support machine server server/api server/hub server/jupyter/lab server/store web",
+	"cmd/cellar":               "images/tour internal/fault kernel kernel/containerd kernel/support machine server server/api server/hub server/jupyter/lab server/store server/webhook web",
 	"cmd/cellar-keep":          "kernel/pager kernel/keep kernel/terminal",
 	"server":                   "internal/fault kernel node server/api server/app server/hub server/jupyter/contents server/jupyter/events server/jupyter/kernels server/jupyter/lab server/jupyter/nbconvert server/jupyter/terminals web/console",
 	"server/api":               "internal/fault kernel server/hub",
@@ -35,6 +35,7 @@ var allowed = map[string]string{
 	"server/jupyter/nbconvert": "internal/fault server/hub",
 	"server/jupyter/terminals": "internal/fault kernel/terminal server/hub",
 	"server/hub":               "checkpoint/criu internal/fault kernel kernel/keep kernel/terminal kernel/wire node proxy",
+	"server/webhook":           "internal/fault",
 	"server/store":             "internal/fault kernel migrations server/hub",
 	"machine":                  "",
 	"node":                     "internal/fault",
@@ -72,7 +73,7 @@ var allowedInTests = map[string]string{
 	"kernel/containerd":     "machine cmd/cellar-keep kernel/keep kernel/support kernel/wire",
 	"server":                "server/store",
 	"server/hub":            "server/store",
-	"test/acceptance":       "kernel/containerd node",
+	"test/acceptance":       "kernel/containerd kernel/wire node",
 }
 
 // programs are where main functions, and with them os.Exit, are.

@@ -248,6 +248,32 @@ func (s *Socket) Wait(id string) string {
 	return plain(s.Hear(id))
 }
 
+// Ask sends a request on the shell channel and returns the content of its reply.
+func (s *Socket) Ask(kind string, content any) json.RawMessage {
+	s.c.T.Helper()
+	id := fmt.Sprintf("m-%d-%d", time.Now().UnixNano(), counter.Add(1))
+	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: kind, Session: s.session, Username: "t", Version: "5.3", Date: time.Now().UTC().Format(time.RFC3339Nano)})
+	body, err := json.Marshal(content)
+	if err != nil {
+		s.c.T.Fatal(err)
+	}
+	if err := s.ws.WriteMessage(websocket.BinaryMessage, wire.EncodeV1(nil, wire.Shell, &wire.Message{Header: header, Metadata: []byte("{}"), Content: body})); err != nil {
+		s.c.T.Fatal(err)
+	}
+	for {
+		s.ws.SetReadDeadline(time.Now().Add(90 * time.Second))
+		_, frame, err := s.ws.ReadMessage()
+		if err != nil {
+			s.c.T.Fatalf("no answer to %s: %v", kind, err)
+		}
+		if ch, m, err := wire.DecodeV1(frame); err == nil && ch == wire.Shell {
+			if p, _ := wire.ParseHeader(m.Parent); p.MsgID == id {
+				return append(json.RawMessage{}, m.Content...)
+			}
+		}
+	}
+}
+
 // Exec runs code and returns what came of it.
 func (s *Socket) Exec(code string) string {
 	s.c.T.Helper()

@@ -39,8 +39,9 @@ type Options struct {
 
 // Runtime is a kernel.Runtime on a containerd.
 type Runtime struct {
-	c *client.Client
-	o Options
+	c     *client.Client
+	o     Options
+	peaks peaks
 }
 
 var _ kernel.Runtime = (*Runtime)(nil)
@@ -294,6 +295,7 @@ func (r *Runtime) Remove(ctx context.Context, name string) error {
 	if err := r.remove(scoped(ctx), name); err != nil {
 		return err
 	}
+	r.peaks.forget(name)
 	return pager.End(r.pagerDir(name)) // not before: its processes must not read zeros
 }
 

@@ -48,6 +48,8 @@ func Register(a huma.API, d Deps) {
 	x.people()
 	x.projects()
 	x.kernels()
+	x.runs()
+	x.webhook()
 	x.checkpoints()
 	x.nodes()
 	x.operations()
@@ -129,6 +131,7 @@ func (x *api) begin(ctx context.Context, project, what string, do func(context.C
 const (
 	get   = http.MethodGet
 	post  = http.MethodPost
+	put   = http.MethodPut
 	del   = http.MethodDelete
 	patch = http.MethodPatch
 	ok    = http.StatusOK

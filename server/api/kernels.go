@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"time"
 
 	"cellar/kernel"
 	"cellar/server/hub"
@@ -90,43 +89,55 @@ func (x *api) kernels() {
 			return l.View(), nil
 		}), nil
 	})
-	add(x, get, "/projects/{p}/runs", "Runs of cells that the notebook's file does not carry yet, and those going on", ok, func(ctx context.Context, in *struct {
-		InProject
-		Path string `query:"path" doc:"the notebook"`
-	}) (*body[list[hub.RunView]], error) {
-		_, p, err := x.project(ctx, in.P)
+	add(x, post, "/projects/{p}/kernels/{k}/interrupt", "Stop the cell that runs", gone, func(ctx context.Context, in *InKernel) (*none, error) {
+		l, err := x.kernel(ctx, *in)
 		if err != nil {
 			return nil, err
 		}
-		var out []hub.RunView
-		for _, l := range x.Hub.LiveOf(p.ID) {
-			out = append(out, l.Runs(in.Path)...)
-		}
-		return listOf(out), nil
+		return nil, l.Interrupt(ctx)
 	})
-	add(x, get, "/projects/{p}/away", "Cells of a notebook that ended while nobody was there", ok, func(ctx context.Context, in *struct {
-		InProject
-		Path string `query:"path" doc:"the notebook"`
-	}) (*body[list[hub.Away]], error) {
-		_, p, err := x.project(ctx, in.P)
+	add(x, get, "/kernels", "List the kernels of all projects that I may open", ok, func(ctx context.Context, _ *none) (*body[list[kernelView]], error) {
+		u, err := x.user(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return listOf(x.Hub.Away(p.ID, in.Path)), nil
+		out, err := x.allKernels(ctx, u)
+		return listOf(out), err
 	})
-	add(x, del, "/projects/{p}/away", "Forget them: they were heard of", gone, func(ctx context.Context, in *struct {
-		InProject
-		Path string    `query:"path" doc:"the notebook"`
-		UpTo time.Time `query:"up_to" doc:"those that ended later stay; not given: all go"`
-	}) (*none, error) {
-		_, p, err := x.project(ctx, in.P)
-		if err != nil {
-			return nil, err
+}
+
+// kernelView is a kernel in a list over several projects.
+type kernelView struct {
+	hub.View
+	Project projectName `json:"project"`
+	Owner   string      `json:"owner" doc:"name of the project's owner"`
+	Running string      `json:"running_cell,omitempty" doc:"the cell that runs"`
+	Waiting int         `json:"waiting_cells" doc:"how many wait behind it"`
+}
+
+type projectName struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+func (x *api) allKernels(ctx context.Context, u hub.User) ([]kernelView, error) {
+	projects, err := x.Hub.ProjectsOf(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	people, err := x.Hub.Store.Users(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, p := range people {
+		names[p.ID] = p.Name
+	}
+	var out []kernelView
+	for _, p := range projects {
+		for _, v := range x.Hub.ViewsOf(ctx, p.ID) {
+			out = append(out, kernelView{v.View, projectName{p.ID, p.Name}, names[p.Owner], v.Running, v.Waiting})
 		}
-		if in.UpTo.IsZero() {
-			in.UpTo = time.Now()
-		}
-		x.Hub.Back(p.ID, in.Path, in.UpTo)
-		return nil, nil
-	})
+	}
+	return out, nil
 }

@@ -71,7 +71,9 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, files bool, o 
 // in it up to seen was told to clients before. The lock is held. What was open
 // in the life that ends here is aborted.
 func (l *Live) newLife(from, seen uint64) {
-	l.book.abortOpen(time.Now())
+	for _, run := range l.book.abortOpen(time.Now()) {
+		l.noteTiming(run)
+	}
 	l.book.age()
 	l.seq, l.quietUntil, l.gapUntil = from, seen, 0
 	l.rec.Acked = from

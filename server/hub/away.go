@@ -33,11 +33,17 @@ func (l *Live) noteAway(r *Run) {
 		MsgID: r.MsgID, CellID: r.CellID, Notebook: r.Path, State: r.State, ExecutionCount: r.Count,
 		StartedAt: r.StartedAt, EndedAt: r.EndedAt, DurationMS: r.EndedAt.Sub(r.StartedAt).Milliseconds(),
 	}
-	for _, o := range r.Outputs {
-		a.Lines += bytes.Count(o.text, []byte("\n"))
-	}
+	a.Lines = lines(r)
 	l.away = append(l.away, a)
 	l.away = l.away[max(0, len(l.away)-maxAway):]
+}
+
+// lines counts those of printed text in a run's outputs.
+func lines(r *Run) (n int) {
+	for _, o := range r.Outputs {
+		n += bytes.Count(o.text, []byte("\n"))
+	}
+	return n
 }
 
 // Away lists what ended in a notebook while nobody was there, oldest first.

@@ -225,6 +225,7 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 	if _, err := h.readManifest(rec.Checkpoint); err != nil {
 		return err
 	}
+	begin := time.Now()
 	if err := l.change(ctx, func(k *Kernel) { k.State = kernel.Resuming }); err != nil {
 		return err
 	}
@@ -244,6 +245,7 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 	}
 	l.mu.Lock()
 	l.waking = false
+	l.woke = Wake{At: time.Now(), Took: time.Since(begin)}
 	l.mu.Unlock()
 	return l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
 }

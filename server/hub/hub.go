@@ -47,6 +47,7 @@ type Config struct {
 	// or disturb: the tests' tables of steps and failures are made with it.
 	Fault     func(step string) error
 	ShortName string // unique to the data folder, for names outside it
+	Poster    Poster // nil: webhooks are refused
 }
 
 // Bridge is the kernels' network on this machine.
@@ -77,6 +78,7 @@ type Hub struct {
 
 	conversions conversions
 	attempts    attempts
+	webhooks    webhooks
 
 	since time.Time // when this hub began
 
@@ -103,10 +105,14 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 			return nil, err
 		}
 	}
+	if err := h.openWebhooks(ctx); err != nil { // before any run's end is found
+		return nil, fmt.Errorf("webhooks: %w", err)
+	}
 	if err := h.reconcile(ctx); err != nil {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
 	}
 	h.wg.Go(h.watch)
+	h.wg.Go(h.deliver)
 	return h, nil
 }
 
@@ -126,6 +132,7 @@ func (h *Hub) Close() {
 	h.stop()
 	for _, l := range list {
 		l.unlink()
+		l.keepTimings()
 	}
 	h.wg.Wait()
 }

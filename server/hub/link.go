@@ -31,6 +31,7 @@ func (l *Live) connect(ctx context.Context) error {
 		l.setReady()
 	}
 	caughtUp := client.Hello.Next - 1
+	l.caughtUp = caughtUp
 	if l.rebuilding {
 		l.rebuilding, l.gapUntil = false, caughtUp
 	}
@@ -251,23 +252,22 @@ func (l *Live) take1(r keep.Record) {
 		l.forward(r.Channel, r.Message, parent.Session)
 	}
 	busyChanged := toldBefore != l.busy
-	var v RunView
-	if run != nil {
-		v = run.view(l.rec.ID)
-		v.Outputs = nil
-	}
-	ended := run != nil && run.Ended()
-	if ended && h.MsgType == "status" {
-		l.noteAway(run)
-	}
+	news := newsOf(run, r, h)
+	now, again := r.Seq > l.caughtUp, r.Seq <= l.quietUntil
 	l.mu.Unlock()
-	if run != nil && (h.MsgType == "status" || r.Channel == wire.Request) {
-		l.h.events.send(Event{Project: l.rec.Project, Type: "run", Data: v})
+	switch {
+	case news == runBegan && now:
+		l.beginMeter(run)
+	case news == runEnded:
+		l.runEnds(run, again)
+	}
+	if news != noNews {
+		l.tellRun(run)
 	}
 	if busyChanged {
 		l.tell()
 	}
-	if ended && h.MsgType == "status" {
+	if news == runEnded {
 		l.h.wg.Go(func() { l.persist(l.h.ctx) })
 	}
 }

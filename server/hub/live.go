@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"path"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -43,8 +42,11 @@ type Live struct {
 	usage    kernel.Usage
 	cpu      float64 // cores in use, over the last interval
 	usageAt  time.Time
-	awake    time.Time // not hibernated before
-	waking   bool
+	// What followers were told of it last.
+	toldMemory int64
+	toldCPU    float64
+	awake      time.Time // not hibernated before
+	waking     bool
 	// rebuilding: the runs found in the journal up to gapUntil were going on while
 	// no hub was there, so tabs may lack some of their outputs.
 	rebuilding bool
@@ -57,6 +59,11 @@ type Live struct {
 	hold       chan struct{}                 // while open, messages wait for hooks; nil: they do not
 	hookID     uint64
 	hooking    map[uint64]chan keep.Hooked // hooks that are not through
+	timings    []Timing                    // the last run of each cell, oldest first
+	timingsNew bool                        // they are not in their file yet
+	meter      meter
+	caughtUp   uint64 // records up to here were written before the present link
+	woke       Wake
 }
 
 // outgoing is a message on its way to the kernel.
@@ -86,6 +93,7 @@ func (h *Hub) newLive(rec Kernel) *Live {
 		clients: map[*Client]struct{}{}, parked: map[string]*Client{}, ready: make(chan struct{}), outWake: make(chan struct{}, 1),
 	}
 	l.book = newBook(func() string { return h.notebookOf(rec.Project, rec.ID) })
+	l.readTimings()
 	return l
 }
 
@@ -158,112 +166,6 @@ func (l *Live) change(ctx context.Context, fn func(*Kernel)) error {
 
 func (l *Live) tell() {
 	l.h.events.send(Event{Project: l.rec.Project, Type: "kernel", Data: l.View()})
-}
-
-// View is the kernel as the hub's API shows it.
-type View struct {
-	ID             kernel.ID    `json:"id"`
-	State          kernel.State `json:"state"`
-	StateDetail    string       `json:"state_detail"`
-	Since          time.Time    `json:"since"`
-	Configuration  string       `json:"configuration"`
-	Machine        string       `json:"machine"`
-	Spec           string       `json:"spec"`
-	Notebook       string       `json:"notebook"`
-	ExecutionState string       `json:"execution_state"`
-	LastActivity   time.Time    `json:"last_activity"`
-	Connections    int          `json:"connections"`
-	CPUPercent     float64      `json:"cpu_percent"`
-	MemoryBytes    int64        `json:"memory_bytes"`
-	MemoryLimit    int64        `json:"memory_limit"`
-	Checkpoint     string       `json:"checkpoint,omitempty"`
-	Gone           bool         `json:"gone,omitempty"` // shut down for good
-}
-
-// View returns the present state.
-func (l *Live) View() View {
-	notebook := l.h.notebookOf(l.rec.Project, l.rec.ID)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	spec := l.rec.Spec
-	if s, ok := l.h.specFor(l.rec); ok {
-		spec = s.Name // clients look it up among those offered
-	}
-	v := View{
-		ID: l.rec.ID, State: l.rec.State, StateDetail: l.rec.Detail, Since: l.rec.Since, Configuration: l.rec.Configuration,
-		Machine: "local", Spec: spec, Notebook: notebook, ExecutionState: l.executionState(), LastActivity: l.rec.ActiveAt,
-		Connections: len(l.clients), Checkpoint: l.rec.Checkpoint,
-	}
-	if l.rec.Container != "" {
-		v.CPUPercent, v.MemoryBytes, v.MemoryLimit = l.cpu*100, l.usage.Memory, l.usage.Limit
-	}
-	return v
-}
-
-// executionState is Jupyter's word; the lock is held.
-func (l *Live) executionState() string {
-	switch l.rec.State {
-	case kernel.Starting:
-		return "starting"
-	case kernel.Dead:
-		return "dead"
-	case kernel.Hibernated:
-		return "idle"
-	}
-	return l.busy
-}
-
-// Info is the kernel's kernel_info_reply, nil before it first answered.
-func (l *Live) Info() json.RawMessage {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.info
-}
-
-// Runs lists the runs that a notebook does not carry yet, and those going on.
-func (l *Live) Runs(notebook string) []RunView {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var out []RunView
-	for _, r := range l.book.order {
-		if r.Path == notebook && !r.settled {
-			out = append(out, r.view(l.rec.ID))
-		}
-	}
-	return out
-}
-
-// RunView is a run as the hub's API shows it.
-type RunView struct {
-	CellID         string          `json:"cell_id"`
-	MsgID          string          `json:"msg_id"`
-	LastMsgID      string          `json:"last_msg_id"`
-	Kernel         kernel.ID       `json:"kernel"`
-	State          string          `json:"state"`
-	ExecutionCount *int            `json:"execution_count"`
-	QueuedAt       time.Time       `json:"queued_at"`
-	StartedAt      *time.Time      `json:"started_at"`
-	EndedAt        *time.Time      `json:"ended_at"`
-	DurationMS     int64           `json:"duration_ms"`
-	Outputs        json.RawMessage `json:"outputs,omitempty"`
-}
-
-func (r *Run) view(id kernel.ID) RunView {
-	v := RunView{CellID: r.CellID, MsgID: r.MsgID, LastMsgID: r.LastMsgID, Kernel: id, State: r.State, ExecutionCount: r.Count, QueuedAt: r.QueuedAt}
-	if !r.StartedAt.IsZero() {
-		v.StartedAt = &r.StartedAt
-		v.DurationMS = time.Since(r.StartedAt).Milliseconds()
-	}
-	if !r.EndedAt.IsZero() {
-		v.EndedAt = &r.EndedAt
-		v.DurationMS = r.EndedAt.Sub(r.StartedAt).Milliseconds()
-	}
-	if r.Outputs != nil {
-		v.Outputs, _ = json.Marshal(r.Outputs)
-	} else {
-		v.Outputs = json.RawMessage("[]")
-	}
-	return v
 }
 
 // folder is where the kernel's own files are.
@@ -355,20 +257,6 @@ func (l *Live) hasClient(session string) bool {
 		}
 	}
 	return false
-}
-
-// notebookOf is the path of the notebook that a kernel belongs to, "" for none.
-func (h *Hub) notebookOf(project string, id kernel.ID) string {
-	list, err := h.Store.Sessions(h.ctx, project)
-	if err != nil {
-		return ""
-	}
-	for _, s := range list {
-		if s.Kernel == id && path.Ext(s.Path) == ".ipynb" {
-			return s.Path
-		}
-	}
-	return ""
 }
 
 // Settled waits until what was found at the start has been looked at, and gives

@@ -120,6 +120,11 @@ func layOver(nb []byte, runs map[string]*Run, use func(*Run, map[string]json.Raw
 			return nil, err
 		}
 		cell["outputs"], cell["execution_count"] = b, count
+		if len(run.stamps) > 0 {
+			if cell["metadata"], err = withStamps(cell["metadata"], run); err != nil {
+				return nil, err
+			}
+		}
 		changed = true
 	}
 	if !changed {

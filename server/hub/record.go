@@ -162,4 +162,19 @@ type Store interface {
 	Node(ctx context.Context, id string) (Node, error)
 	Nodes(ctx context.Context, project string) ([]Node, error)
 	DeleteNode(ctx context.Context, id string) error
+
+	PutWebhook(ctx context.Context, w Webhook) error
+	Webhooks(ctx context.Context) ([]Webhook, error)
+	// DeleteWebhook removes what waits for it too.
+	DeleteWebhook(ctx context.Context, project string) error
+	// AddDelivery answers fault.Exhausted when more than limit of the project are
+	// pending.
+	AddDelivery(ctx context.Context, d Delivery, limit int) error
+	PutDelivery(ctx context.Context, d Delivery) error
+	// PendingDeliveries lists those that are due first; not all, if there are many.
+	PendingDeliveries(ctx context.Context) ([]Delivery, error)
+	// LastDelivery is the newest that was not skipped, without its body.
+	LastDelivery(ctx context.Context, project string) (Delivery, error)
+	// PruneDeliveries removes those made before a moment.
+	PruneDeliveries(ctx context.Context, before time.Time) error
 }

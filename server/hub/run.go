@@ -31,9 +31,13 @@ type Run struct {
 	QueuedAt  time.Time
 	StartedAt time.Time
 	EndedAt   time.Time
+	Peak      int64  // bytes of memory, see meter; 0: not measured
 	LastMsgID string // of the last message in Outputs
 	Outputs   []*Output
 
+	// stamps are the moments that JupyterLab keeps in a cell's metadata.execution;
+	// nil where its setting does not ask for them.
+	stamps    map[string]string
 	seq       uint64 // of its request in the journal
 	clear     bool   // clear_output(wait=True) waits for the next output
 	delivered bool   // a connected client of its sender saw the end
@@ -99,6 +103,7 @@ func (b *book) note(r keep.Record, h, parent wire.Header) *Run {
 	if !b.apply(run, r, h) {
 		return nil
 	}
+	run.stamp(r, h)
 	run.version++
 	if r.Channel == wire.IOPub {
 		run.LastMsgID = h.MsgID
@@ -108,7 +113,8 @@ func (b *book) note(r keep.Record, h, parent wire.Header) *Run {
 
 func (b *book) request(r keep.Record, h wire.Header) *Run {
 	var meta struct {
-		CellID string `json:"cellId"`
+		CellID       string `json:"cellId"`
+		RecordTiming bool   `json:"recordTiming"`
 	}
 	var content struct {
 		Silent bool `json:"silent"`
@@ -120,6 +126,9 @@ func (b *book) request(r keep.Record, h wire.Header) *Run {
 		return nil
 	}
 	run := &Run{MsgID: h.MsgID, CellID: meta.CellID, Path: b.pathOf(), Session: h.Session, State: RunQueued, QueuedAt: r.Time, seq: r.Seq, version: 1}
+	if meta.RecordTiming {
+		run.stamps = map[string]string{}
+	}
 	for _, old := range b.order { // the newer run of a cell replaces the older
 		if old.CellID == run.CellID && old.Path == run.Path && old.Ended() {
 			old.settled = true

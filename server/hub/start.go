@@ -122,12 +122,13 @@ func (l *Live) fail(ctx context.Context, why string) {
 // what ran.
 func (l *Live) toldDead() {
 	l.mu.Lock()
-	l.book.abortOpen(time.Now())
+	cut := l.book.abortOpen(time.Now())
 	l.busy = "dead"
 	l.waking = false
 	l.out, l.outBytes = nil, 0
 	l.forward(3, status(nil, "dead"), "")
 	l.mu.Unlock()
+	l.cutOff(cut)
 	l.h.wg.Go(func() { l.persist(l.h.ctx) })
 }
 

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -17,6 +18,10 @@ const (
 	// flushEvery is how often a running cell's outputs reach the notebook on
 	// disk while no tab is open.
 	flushEvery = 10 * time.Second
+	// Followers are told of a kernel's use when it has changed by so much since
+	// they were told last: bytes, cores.
+	useStep = 4 << 20
+	cpuStep = 0.02
 )
 
 // watch measures kernels and sends to sleep those that nobody uses.
@@ -32,6 +37,7 @@ func (h *Hub) watch() {
 		case <-flush.C:
 			for _, l := range h.LiveOf("") {
 				l.persist(h.ctx)
+				l.keepTimings()
 			}
 		case <-tick.C:
 			for _, l := range h.LiveOf("") {
@@ -47,6 +53,7 @@ func (h *Hub) measure(l *Live) {
 	if rec.Container == "" || rec.State != kernel.Running {
 		return
 	}
+	asked := time.Now()
 	u, err := h.Runtime.Usage(h.ctx, rec.Container)
 	if err != nil {
 		return
@@ -57,9 +64,16 @@ func (h *Hub) measure(l *Live) {
 		l.cpu = float64(u.CPU-l.usage.CPU) / 1e9 / d
 	}
 	link := l.link
-	moved := abs(u.Memory-l.usage.Memory) > 8<<20 || l.cpu > 0.05
+	moved := abs(u.Memory-l.toldMemory) > useStep || math.Abs(l.cpu-l.toldCPU) > cpuStep
 	l.usage, l.usageAt = u, now
+	if moved {
+		l.toldMemory, l.toldCPU = u.Memory, l.cpu
+	}
+	unmeasured := l.meterNow(u, asked)
 	l.mu.Unlock()
+	if unmeasured != nil {
+		l.beginMeter(unmeasured)
+	}
 	if moved {
 		l.tell()
 	}

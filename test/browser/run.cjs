@@ -6,6 +6,7 @@ const { Browser } = require('./lib/browser.cjs');
 const { Hub, root } = require('./lib/hub.cjs');
 const { Report } = require('./lib/report.cjs');
 const { commute } = require('./checks/commute.cjs');
+const back = require('./checks/back.cjs');
 const keeping = require('./checks/keeping.cjs');
 const manners = require('./checks/manners.cjs');
 const tour = require('./checks/tour.cjs');
@@ -23,6 +24,13 @@ const GROUPS = [
   [7, manners.secondUser],
   [8, manners.keyboard],
   [8, manners.console],
+  [9, back.marks],
+  [9, back.notifications],
+  [9, back.dark],
+  [9, back.history],
+  [9, back.webhook],
+  [9, back.waking],
+  [9, back.sessions],
   [8, manners.quiet]
 ];
 
@@ -34,7 +42,7 @@ function arguments_() {
 
 async function main() {
   const { wanted, pictures } = arguments_();
-  const hub = await Hub.make('--idle', '25s', '--node-idle', '10s');
+  const hub = await Hub.make('--idle', '25s', '--node-idle', '10s', '--webhook-allow', '127.0.0.1/32');
   let down = false;
   const takeDown = () => down || ((down = true), hub.down());
   const giveUp = why => {
@@ -55,6 +63,12 @@ async function main() {
   world.picture = async name => {
     if (pictures) {
       await world.page.screenshot({ path: path.join(root, 'docs/images', `${name}.png`), animations: 'disabled' });
+    }
+  };
+  /** For whoever wants to look: pictures go into the folder that CELLAR_LOOK names. */
+  world.look = async (name, page = world.page) => {
+    if (process.env.CELLAR_LOOK) {
+      await page.screenshot({ path: path.join(process.env.CELLAR_LOOK, `${name}.png`), animations: 'disabled' });
     }
   };
   /** For what all the rest needs. */

@@ -22,6 +22,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 	mux.HandleFunc("GET "+base+"/p/{id}", func(w http.ResponseWriter, r *http.Request) {
 		c.Project(w, r, p, ProjectInfo{ID: r.PathValue("id"), Name: hostile})
 	})
+	mux.HandleFunc("GET "+base+"/sessions", func(w http.ResponseWriter, r *http.Request) { c.Sessions(w, r, p) })
 	mux.HandleFunc("GET "+base+"/account", func(w http.ResponseWriter, r *http.Request) { c.Account(w, r, p) })
 	mux.HandleFunc("GET "+base+"/people", func(w http.ResponseWriter, r *http.Request) { c.People(w, r, p) })
 	mux.HandleFunc("GET "+base+"/machine", func(w http.ResponseWriter, r *http.Request) { c.Machine(w, r, p) })
@@ -33,6 +34,10 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 		"tokens":         {"id": "t1", "name": hostile, "created_at": "2026-01-02T03:04:05Z", "used_at": "0001-01-01T00:00:00Z"},
 		"configurations": {"name": hostile, "cpus": 2, "memory": 4 << 30, "gpus": 0, "units_per_second": 1.5, "available": true},
 		"doctor":         {"code": "D1", "status": "fail", "title": hostile, "detail": hostile, "fix": hostile},
+		"kernels": {"id": "k1", "state": "running", "state_detail": hostile, "notebook": hostile, "configuration": hostile, "execution_state": "busy", "waiting_cells": 3,
+			"cpu_percent": 150, "cpus": 2, "memory_bytes": 1 << 30, "memory_limit": 2 << 30, "connections": 4, "owner": hostile, "project": item{"id": "p1", "name": hostile}},
+		"projects/p1/webhook": {"url": hostile, "has_secret": true, "minimal_seconds": 90, "when": "failure",
+			"last_delivery": item{"state": "failed", "attempts": 5, "status": 500, "created_at": "2026-01-02T03:04:05Z", "error": hostile}},
 		"projects/p1/kernels": {"id": "k1", "state": "running", "state_detail": hostile, "notebook": hostile, "configuration": hostile,
 			"machine": hostile, "execution_state": "busy", "cpu_percent": 50, "memory_bytes": 1 << 30, "memory_limit": 2 << 30},
 		"projects/p1/checkpoints": {"id": "c1", "name": hostile, "notebook": hostile, "kind": "auto", "size": 2048, "added_bytes": 1024},
@@ -46,7 +51,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 			return
 		}
 		var body any = answer
-		if r.PathValue("path") != "me" {
+		if r.PathValue("path") != "me" && r.PathValue("path") != "projects/p1/webhook" {
 			body = item{"items": []item{answer}}
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -65,11 +70,12 @@ func TestPagesInChromium(t *testing.T) {
 	}
 	s := fakeHub(t, newConsole(t))
 	for path, want := range map[string][]string{
-		"/":        {"2 running", "belongs to"},
-		"/p/p1":    {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12"},
-		"/account": {"used <time", "never"},
-		"/people":  {"since"},
-		"/machine": {"1 problem keeps", "4 GiB"},
+		"/":         {"2 running", "belongs to"},
+		"/p/p1":     {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12", "The last message did not arrive", "One is set"},
+		"/sessions": {"150 % of 200 %", "1 GiB of 2 GiB", "Running, busy, 3 waiting", "belongs to", "1 kernel in memory: 1 GiB, 1.5 cores busy."},
+		"/account":  {"used <time", "never"},
+		"/people":   {"since"},
+		"/machine":  {"1 problem keeps", "4 GiB"},
 	} {
 		t.Run(path, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

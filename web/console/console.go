@@ -1,4 +1,4 @@
-// Package console is the hub's own pages: projects, one project, the account, the people and
+// Package console is the hub's own pages: projects, one project, all sessions, the account, the people and
 // the machine, besides the pages of the door (signing in, a first password, an error).
 //
 // The server sends each page's shell; the page's ES module fills it through the hub's REST
@@ -43,7 +43,7 @@ type Console struct {
 }
 
 // pageNames lists the templates beside layout.html; each defines "content".
-var pageNames = []string{"home", "project", "account", "people", "machine", "signin", "firstpassword", "error"}
+var pageNames = []string{"home", "project", "sessions", "account", "people", "machine", "signin", "firstpassword", "error"}
 
 // New parses the templates and hashes the static files.
 func New() (*Console, error) {
@@ -73,7 +73,7 @@ func New() (*Console, error) {
 type view struct {
 	Page
 	Title   string
-	Section string // of the navigation: projects, people, machine, account
+	Section string // of the navigation: projects, sessions, people, machine, account
 	Module  string // the page's ES module, without .js; empty for none
 	Project ProjectInfo
 	Next    string

@@ -34,6 +34,7 @@ func everyPage(c *Console, base, text string, person *Person) map[string]*httpte
 	if person != nil {
 		render("home", func(w http.ResponseWriter) { c.Home(w, r, p) })
 		render("project", func(w http.ResponseWriter) { c.Project(w, r, p, ProjectInfo{ID: text, Name: text}) })
+		render("sessions", func(w http.ResponseWriter) { c.Sessions(w, r, p) })
 		render("account", func(w http.ResponseWriter) { c.Account(w, r, p) })
 		render("people", func(w http.ResponseWriter) { c.People(w, r, p) })
 		render("machine", func(w http.ResponseWriter) { c.Machine(w, r, p) })
@@ -138,7 +139,7 @@ func TestNavigationKnowsThePerson(t *testing.T) {
 		has, hasnt []string
 	}{
 		{&Person{Name: "vera", Admin: true}, []string{`href="/people"`, `href="/machine"`, `action="/signout"`, `name="_xsrf" value="tok"`}, nil},
-		{&Person{Name: "lev"}, []string{`href="/account"`, `action="/signout"`}, []string{`href="/people"`, `href="/machine"`}},
+		{&Person{Name: "lev"}, []string{`href="/account"`, `href="/sessions"`, `action="/signout"`}, []string{`href="/people"`, `href="/machine"`}},
 		{nil, []string{`href="/"`}, []string{`href="/people"`, `action="/signout"`, `href="/account"`}},
 	} {
 		w := httptest.NewRecorder()

@@ -18,6 +18,11 @@ func (c *Console) Project(w http.ResponseWriter, _ *http.Request, p Page, info P
 	c.render(w, http.StatusOK, "project", view{Page: p, Title: info.Name, Section: "projects", Module: "project", Project: info})
 }
 
+// Sessions shows the kernels of all projects that the person may open.
+func (c *Console) Sessions(w http.ResponseWriter, _ *http.Request, p Page) {
+	c.render(w, http.StatusOK, "sessions", view{Page: p, Title: "Sessions", Section: "sessions", Module: "sessions"})
+}
+
 // Account shows the person's password and API tokens.
 func (c *Console) Account(w http.ResponseWriter, _ *http.Request, p Page) {
 	c.render(w, http.StatusOK, "account", view{Page: p, Title: "Account", Section: "account", Module: "account"})

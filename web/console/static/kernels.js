@@ -6,7 +6,7 @@ import { button, byId, bytes, empty, gauge, h, listOf, notice, number, part, plu
 import { labOf } from "./projects.js";
 
 // What is said of each state, its colour, and whether it passes by itself.
-const states = {
+export const states = {
   starting: ["Starting", "info", true], running: ["Running", "good", false], switching: ["Switching", "info", true],
   freezing: ["Freezing", "info", true], hibernated: ["Hibernated", "", false], resuming: ["Resuming", "info", true], dead: ["Dead", "bad", false],
 };

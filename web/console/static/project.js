@@ -6,6 +6,7 @@ import { button, byId, every } from "./dom.js";
 import { kernelsPart } from "./kernels.js";
 import { nodesPart } from "./nodes.js";
 import { deleteProject } from "./projects.js";
+import { webhookPart } from "./webhook.js";
 
 const { id, name } = byId("project").dataset;
 const project = {
@@ -51,6 +52,7 @@ byId("delete").replaceWith(button("Delete the project …", "danger", async () =
   if (await deleteProject(project)) location.assign(`${base}/`);
 }));
 
+webhookPart(project);
 kernels.look();
 checkpoints.look();
 nodes.look();

@@ -41,6 +41,17 @@ export function duration(ms: number): string {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h${rest ? ` ${rest} min` : ''}`;
 }
 
+/** A time that runs: "12 s", "3 min 05 s", "2 h 05 min". */
+export function clock(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  const two = (n: number) => String(n).padStart(2, '0');
+  if (seconds < 60) {
+    return `${seconds} s`;
+  }
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes} min ${two(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
+}
+
 /** "2 CPUs, 8 GiB" or "8 CPUs, 64 GiB, 1 GPU". */
 export function sizeOf(c: { cpus: number; memory: number; gpus: number }): string {
   const parts = [plural(c.cpus, 'CPU'), bytes(c.memory)];

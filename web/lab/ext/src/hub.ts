@@ -9,6 +9,8 @@ const POLL = 150;
 const api = PageConfig.getOption('cellarApi') || '/api/v1/';
 export const project = PageConfig.getOption('cellarProject');
 export const home = PageConfig.getOption('cellarHome') || '/';
+/** The kernels of all projects. */
+export const sessions = `${home}sessions`;
 
 // The API lies outside the project's base URL, where makeRequest would refuse to go.
 const settings = ServerConnection.makeSettings({
@@ -40,11 +42,17 @@ export interface Kernel {
   state: KernelState;
   configuration: string;
   machine: string;
+  /** 100 is one core */
   cpu_percent: number;
+  /** cores of its configuration; 0: not known any more */
+  cpus: number;
   memory_bytes: number;
   memory_limit: number;
   since: string;
   state_detail: string;
+  /** when it last came back from hibernation, and how long that took */
+  woke_at?: string;
+  wake_ms?: number;
 }
 
 /** A kernel was restarted. */
@@ -75,7 +83,8 @@ export interface Changes {
   notes?: string[];
 }
 
-export interface Run {
+/** The last run of a cell, as much as stays known when its outputs are in the notebook. */
+export interface Timing {
   cell_id: string;
   msg_id: string;
   kernel: string;
@@ -83,6 +92,13 @@ export interface Run {
   execution_count: number | null;
   started_at: string | null;
   ended_at: string | null;
+  /** so far, while it runs */
+  duration_ms: number;
+  /** of the whole kernel while the cell ran, without file caches; 0: not measured */
+  peak_memory_bytes: number;
+}
+
+export interface Run extends Timing {
   /** nbformat outputs so far; one that can be updated later keeps its `transient.display_id` */
   outputs: any[];
   /** the last kernel message that `outputs` includes */
@@ -228,6 +244,7 @@ export const deleteCheckpoint = (checkpoint: string) => request<void>('DELETE', 
 export const away = (notebook: string) => list<Away>(inProject('away') + query({ path: notebook }));
 export const back = (notebook: string, upTo: string) =>
   request<void>('DELETE', inProject('away') + query({ path: notebook, up_to: upTo }));
+export const timings = (notebook: string) => list<Timing>(inProject('timings') + query({ path: notebook }));
 export const runs = (notebook: string) => list<Run>(inProject('runs') + query({ path: notebook }));
 
 export interface CellSource {

@@ -2,6 +2,7 @@
 import { IConnectionLost, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
 import { KernelBadge } from './badge';
@@ -10,6 +11,8 @@ import { ConfigurationButton } from './configuration';
 import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
+import { markCells } from './marks';
+import { Teller } from './notify';
 import { track } from './progress';
 import { publishCell, publishIcon } from './publish';
 import { offerUndo } from './restart';
@@ -174,6 +177,43 @@ const runs: JupyterFrontEndPlugin<void> = {
   }
 };
 
+const marks: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:marks',
+  description: 'Shows beside each cell how long it took and how much memory it needed.',
+  autoStart: true,
+  requires: [INotebookTracker, IKernels],
+  activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => {
+    if (hub.project) {
+      markCells(tracker, kernels);
+    }
+  }
+};
+
+const notify: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:notify',
+  description: 'Notifies when long cells end while the page is not seen.',
+  autoStart: true,
+  requires: [INotebookTracker, ISettingRegistry],
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker, registry: ISettingRegistry) => {
+    const teller = new Teller(app.shell);
+    void registry.load(plugin.id).then(settings => teller.use(settings));
+    if (hub.project) {
+      tracker.widgetAdded.connect((_, panel) => teller.watch(panel));
+    }
+    app.commands.addCommand('cellar:notify', {
+      label: 'Notify When Long Cells End',
+      caption: 'By the browser, while this page is not seen',
+      isToggleable: true,
+      isToggled: () => teller.on,
+      isEnabled: () => 'Notification' in window,
+      execute: async () => {
+        await teller.toggle();
+        app.commands.notifyCommandChanged('cellar:notify');
+      }
+    });
+  }
+};
+
 const restart: JupyterFrontEndPlugin<void> = {
   id: '@cellar/lab:restart',
   description: 'Offers to undo a restart.',
@@ -225,6 +265,11 @@ const home: JupyterFrontEndPlugin<void> = {
       label: 'All Projects',
       execute: () => window.location.assign(hub.home)
     });
+    app.commands.addCommand('cellar:sessions', {
+      label: 'All Sessions',
+      caption: 'The kernels of all projects',
+      execute: () => window.location.assign(hub.sessions)
+    });
   }
 };
 
@@ -235,9 +280,9 @@ const plugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ICommandPalette],
   activate: (_: JupyterFrontEnd, palette: ICommandPalette | null) => {
-    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'hibernate', 'resume', 'publish', 'home'];
+    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'hibernate', 'resume', 'publish', 'notify', 'sessions', 'home'];
     commands.forEach(name => palette?.addItem({ command: `cellar:${name}`, category: 'Cellar' }));
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, restart, saving, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, marks, notify, restart, saving, wording, status, home, plugin];

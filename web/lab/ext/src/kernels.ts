@@ -14,6 +14,8 @@ export interface IKernels {
   readonly changed: ISignal<IKernels, string>;
   readonly runChanged: ISignal<IKernels, hub.Run>;
   readonly restarted: ISignal<IKernels, hub.Restarted>;
+  /** Emitted when the page follows the hub again: what was said before was not heard. */
+  readonly opened: ISignal<IKernels, void>;
 }
 
 export const IKernels = new Token<IKernels>('@cellar/lab:IKernels', "The hub's view of the project's kernels.");
@@ -22,13 +24,28 @@ export class Kernels implements IKernels {
   readonly changed = new Signal<this, string>(this);
   readonly runChanged = new Signal<this, hub.Run>(this);
   readonly restarted = new Signal<this, hub.Restarted>(this);
+  readonly opened = new Signal<this, void>(this);
 
   get(id: string | undefined): hub.Kernel | undefined {
     return id === undefined ? undefined : this._known.get(id);
   }
 
+  /**
+   * Follows the hub as long as the page is seen: a hidden page has nothing to show, and a browser opens few connections
+   * to one server, which many tabs share.
+   */
   open(): void {
-    const stream = new EventSource(hub.events(), { withCredentials: true });
+    document.addEventListener('visibilitychange', () => (document.hidden ? this._close() : this._connect()));
+    window.addEventListener('pagehide', () => this._close());
+    window.addEventListener('pageshow', () => this._connect());
+    this._connect();
+  }
+
+  private _connect(): void {
+    if (this._stream || document.hidden) {
+      return;
+    }
+    const stream = (this._stream = new EventSource(hub.events(), { withCredentials: true }));
     stream.addEventListener('kernel', e => this._put(JSON.parse((e as MessageEvent).data)));
     stream.addEventListener('run', e => this.runChanged.emit(JSON.parse((e as MessageEvent).data)));
     stream.addEventListener('restarted', e => this.restarted.emit(JSON.parse((e as MessageEvent).data)));
@@ -36,14 +53,22 @@ export class Kernels implements IKernels {
       window.clearInterval(this._timer);
       this._timer = undefined;
       void this._refresh(); // whatever changed while nobody listened
+      this.opened.emit();
     };
     stream.onerror = () => {
       this._timer ??= window.setInterval(() => void this._refresh(), POLL);
-      if (stream.readyState === EventSource.CLOSED) {
-        window.setTimeout(() => this.open(), RECONNECT);
+      if (stream.readyState === EventSource.CLOSED && this._stream === stream) {
+        this._stream = undefined;
+        window.setTimeout(() => this._connect(), RECONNECT);
       }
     };
-    window.addEventListener('pagehide', () => stream.close(), { once: true });
+  }
+
+  private _close(): void {
+    this._stream?.close();
+    this._stream = undefined;
+    window.clearInterval(this._timer);
+    this._timer = undefined;
   }
 
   private async _refresh(): Promise<void> {
@@ -61,4 +86,5 @@ export class Kernels implements IKernels {
 
   private _known = new Map<string, hub.Kernel>();
   private _timer: number | undefined;
+  private _stream: EventSource | undefined;
 }

@@ -24,7 +24,7 @@ async function follow(panel: NotebookPanel, kernels: IKernels): Promise<void> {
     return;
   }
   catchUpAfterLosses(panel, kernel);
-  void tellWhatEnded(panel);
+  void tellWhatEnded(panel, kernels);
   const heard = new Heard(kernel); // before asking: what is said meanwhile must not be lost
   try {
     const runs = await hub.runs(panel.context.path);
@@ -100,9 +100,24 @@ function take(
     }
     new FollowedRun(run, cell, panel, kernel, kernels).replay(heard.after(run));
   } else if (isNewer(run, panel)) {
-    new Outputs(cell).replace(run.outputs);
-    cell.executionCount = run.execution_count;
-    cell.executionState = 'idle';
+    quietly(panel, () => {
+      new Outputs(cell).replace(run.outputs);
+      cell.executionCount = run.execution_count;
+      cell.executionState = 'idle';
+    });
+  }
+}
+
+/**
+ * What a page only watches is no change of its own: the hub keeps it, and writes it down when nobody is left. A save from
+ * here would be a change of the file behind the back of the page that runs the cell.
+ */
+function quietly(panel: NotebookPanel, change: () => void): void {
+  const { model } = panel.context;
+  const clean = !model.dirty;
+  change();
+  if (clean && model.dirty) {
+    model.dirty = false;
   }
 }
 
@@ -218,13 +233,16 @@ class FollowedRun {
     private readonly _kernels: IKernels
   ) {
     this._outputs = new Outputs(_cell);
-    this._outputs.replace(_run.outputs);
-    _cell.executionCount = null;
-    _cell.executionState = 'running';
+    quietly(_panel, () => {
+      this._outputs.replace(_run.outputs);
+      _cell.executionCount = null;
+      _cell.executionState = 'running';
+    });
     _kernel.iopubMessage.connect(this._onIOPub, this);
     _kernel.anyMessage.connect(this._onAny, this);
     _kernel.disposed.connect(this._stop, this);
     _kernels.runChanged.connect(this._onRun, this);
+    _kernels.opened.connect(this._check, this);
     _panel.disposed.connect(this._stop, this);
     NotebookActions.executionScheduled.connect(this._onScheduled, this);
     // Its end may have come between the hub's answer and our listening.
@@ -249,12 +267,24 @@ class FollowedRun {
       return;
     }
     const content = message.content as any;
-    if (this._outputs.take(message)) {
+    let shown = false;
+    quietly(this._panel, () => (shown = this._outputs.take(message)));
+    if (shown) {
       this._count ??= content.execution_count ?? null;
     } else if (message.header.msg_type === 'execute_input') {
       this._count = content.execution_count;
     } else if (message.header.msg_type === 'status' && content.execution_state === 'idle') {
+      quietly(this._panel, () => this._record(message.header.date));
       void this._end();
+    }
+  }
+
+  /** As JupyterLab does for a cell that it runs itself, where its setting asks for it. */
+  private _record(idle: string): void {
+    if (this._panel.content.notebookConfig.recordTiming && this._run.started_at) {
+      const known = this._cell.getMetadata('execution') as object | undefined;
+      const busy = this._run.started_at;
+      this._cell.setMetadata('execution', { ...known, 'iopub.status.busy': busy, 'iopub.status.idle': idle });
     }
   }
 
@@ -285,10 +315,10 @@ class FollowedRun {
       return;
     }
     this._stop();
-    this._cell.executionState = 'idle';
+    quietly(this._panel, () => (this._cell.executionState = 'idle'));
     const count = this._count ?? this._run.execution_count ?? (await this._askCount());
     if (this._cell.executionState === 'idle') {
-      this._cell.executionCount = count;
+      quietly(this._panel, () => (this._cell.executionCount = count));
     }
   }
 
@@ -304,6 +334,7 @@ class FollowedRun {
     this._kernel.anyMessage.disconnect(this._onAny, this);
     this._kernel.disposed.disconnect(this._stop, this);
     this._kernels.runChanged.disconnect(this._onRun, this);
+    this._kernels.opened.disconnect(this._check, this);
     this._panel.disposed.disconnect(this._stop, this);
     (NotebookActions.executionScheduled as ISignal<any, any>).disconnect(this._onScheduled, this);
   }

@@ -28,18 +28,21 @@ export class KernelUse extends ReactWidget {
     if (!kernel) {
       return null;
     }
-    const { configuration, cpu_percent, memory_bytes, memory_limit } = kernel;
+    const { configuration, cpu_percent, cpus, memory_bytes, memory_limit } = kernel;
     if (kernel.state !== 'running' && kernel.state !== 'switching') {
       return <TextItem source={`${configuration} · ${kernel.state}`} />;
     }
-    const full = memory_limit > 0 && memory_bytes / memory_limit > 0.9;
-    const limit = memory_limit > 0 ? ` / ${bytes(memory_limit)}` : '';
+    const all = cpus * 100; // 100 % is one core
+    const cpu = `${Math.round(cpu_percent)} %${cpus > 0 ? ` of ${all} %` : ''}`;
+    const memory = `${bytes(memory_bytes)}${memory_limit > 0 ? ` of ${bytes(memory_limit)}` : ''}`;
     return (
-      <TextItem
-        source={`${configuration} · CPU ${Math.round(cpu_percent)} % · ${bytes(memory_bytes)}${limit}`}
-        title="Configuration, processor and memory of this notebook's kernel"
-        data-full={full}
-      />
+      <span className="cellar-KernelUse-parts" title={`This notebook's kernel: ${configuration}, CPU ${cpu}, memory ${memory}`}>
+        <TextItem source={configuration} />
+        <Gauge label="CPU" part={cpus > 0 ? cpu_percent / all : 0} />
+        <TextItem source={`CPU ${cpu}`} />
+        <Gauge label="Memory" part={memory_limit > 0 ? memory_bytes / memory_limit : 0} warn={0.9} />
+        <TextItem source={memory} />
+      </span>
     );
   }
 
@@ -47,4 +50,13 @@ export class KernelUse extends ReactWidget {
     this.update();
     this.activeChanged.emit();
   }
+}
+
+/** How much of a limit is used; the figure stands beside it. */
+function Gauge({ label, part, warn = 2 }: { label: string; part: number; warn?: number }): JSX.Element {
+  return (
+    <span className="cellar-Gauge" data-label={label} data-full={part > warn} aria-hidden="true">
+      <i style={{ width: `${Math.round(Math.min(1, Math.max(0, part)) * 100)}%` }} />
+    </span>
+  );
 }
