@@ -25,10 +25,7 @@ import (
 	"cellar/server/hub"
 	"cellar/server/jupyter/contents"
 	"cellar/server/jupyter/events"
-	"cellar/server/jupyter/kernels"
 	"cellar/server/jupyter/lab"
-	"cellar/server/jupyter/nbconvert"
-	"cellar/server/jupyter/terminals"
 	"cellar/web/console"
 )
 
@@ -61,6 +58,8 @@ type Server struct {
 	start   string
 	console *console.Console
 	lab     http.Handler
+	areas   map[string]http.Handler // the parts of a project's Jupyter server
+	rest    http.Handler            // what belongs to no part
 	metrics *metrics
 	tickets tickets
 	handler http.Handler
@@ -92,11 +91,12 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s.metrics = newMetrics(o.Hub)
+	s.areas, s.rest = s.byArea(), s.status()
 	s.handler = s.wrap(s.routes())
 	return s, nil
 }
 
-func (s *Server) routes() http.Handler {
+func (s *Server) routes() *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = func(c *echo.Context, err error) { s.Fail(c.Response(), c.Request(), s.fromEcho(err)) }
 	at := func(method, path string, h http.HandlerFunc) { e.Add(method, path, echo.WrapHandler(h)) }
@@ -117,7 +117,8 @@ func (s *Server) routes() http.Handler {
 	if s.lab != nil {
 		e.Any("/static/lab/*", echo.WrapHandler(s.lab))
 	}
-	hubAPI := echo.WrapHandler(s.api())
+	_, h := s.api()
+	hubAPI := echo.WrapHandler(h)
 	e.Any("/api/v1", hubAPI)
 	e.Any("/api/v1/*", hubAPI)
 	e.Any("/projects/:project", echo.WrapHandler(http.HandlerFunc(s.project)))
@@ -134,8 +135,8 @@ func (s *Server) fromEcho(err error) error {
 	return err
 }
 
-// api mounts the hub's own API.
-func (s *Server) api() http.Handler {
+// api is the hub's own API: its description, and what answers.
+func (s *Server) api() (huma.API, http.Handler) {
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Cellar", s.Version)
 	config.Servers = []*huma.Server{{URL: s.Base + "/api/v1"}}
@@ -157,7 +158,7 @@ func (s *Server) api() http.Handler {
 			return s.problemOf(r, err)
 		},
 	})
-	return mux
+	return a, mux
 }
 
 // humaError gives huma's own findings (a field missing, not JSON) our form.
@@ -279,51 +280,6 @@ func strip(r *http.Request, prefix string) *http.Request {
 }
 
 func projectOf(r *http.Request) *opened { return r.Context().Value(projectKey{}).(*opened) }
-
-// jupyter picks the part of the Jupyter server that a path belongs to.
-func (s *Server) jupyter(rest string) http.Handler {
-	first, _, _ := strings.Cut(rest, "/")
-	two := strings.SplitN(rest, "/", 3)
-	area := first
-	if first == "api" && len(two) > 1 {
-		area = "api/" + two[1]
-	}
-	switch area {
-	case "api/contents", "files", "view", "directories":
-		return contents.Handler(s.tree, s.overlay, s.Fail, s.tellContents)
-	case "api/kernels", "api/sessions", "api/kernelspecs", "kernelspecs":
-		return kernels.Handler(kernels.Config{
-			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin,
-			Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
-			Base:    func(r *http.Request) string { return projectOf(r).base },
-		})
-	case "api/terminals", "terminals":
-		return terminals.Handler(terminals.Config{
-			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
-		})
-	case "proxy":
-		return http.HandlerFunc(s.application)
-	case "api/events":
-		return events.Handler(events.Config{
-			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
-		})
-	case "api/nbconvert", "nbconvert":
-		return nbconvert.Handler(nbconvert.Config{
-			Fail: s.Fail, Notebook: s.notebook,
-			Convert: func(r *http.Request, format, dir, name string, notebook []byte) (hub.Conversion, error) {
-				return s.hub.Convert(r.Context(), projectOf(r).Project, format, dir, name, notebook)
-			},
-		})
-	case "lab", "doc", "static", "api/config", "api/resolvePath", "lsp", "favicon.ico":
-		if s.lab == nil {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				s.Fail(w, r, fault.New(fault.Unsupported, "no_lab", "This server was built without JupyterLab; its API works."))
-			})
-		}
-		return s.lab
-	}
-	return s.status()
-}
 
 // socketOrigin reports whether a page may open a websocket: with a token any, as
 // on every Jupyter server; with a cookie only our own.

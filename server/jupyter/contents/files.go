@@ -18,9 +18,6 @@ const sandboxed = "sandbox allow-scripts"
 
 // files serves a file as it is: ranges, conditions, ?download=1.
 func (h *handler) files(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return notAllowed(w, "GET, HEAD")
-	}
 	place, err := t.place(p)
 	if err != nil {
 		return err
@@ -91,9 +88,6 @@ func attachment(name string) string {
 
 // view shows a file in a page of its own, where its links to files beside it work.
 func (h *handler) view(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return notAllowed(w, "GET, HEAD")
-	}
 	place, err := t.place(p)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,17 +41,15 @@ func Handler(open func(*http.Request) (*Tree, error), overlay func(*http.Request
 		overlay = func(*http.Request) Overlay { return nil }
 	}
 	h := &handler{open, overlay, fail, tell}
-	routes := []struct {
-		prefix string
-		serve  func(http.ResponseWriter, *http.Request, *Tree, string) error
-	}{
-		{"/api/contents", h.contents}, {"/files", h.files}, {"/view", h.view}, {"/directories", h.archive},
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, route := range routes {
+		for _, route := range h.routes() {
 			rest, ok := strings.CutPrefix(r.URL.EscapedPath(), route.prefix)
 			if !ok || rest != "" && rest[0] != '/' {
 				continue
+			}
+			if !slices.Contains(strings.Fields(route.methods), r.Method) {
+				_ = notAllowed(w, strings.ReplaceAll(route.methods, " ", ", "))
+				return
 			}
 			if err := h.with(w, r, rest, route.serve); err != nil {
 				fail(w, r, err)
@@ -59,6 +58,29 @@ func Handler(open func(*http.Request) (*Tree, error), overlay func(*http.Request
 		}
 		fail(w, r, fault.New(fault.NotFound, "no_such_route", "There is nothing at this address."))
 	})
+}
+
+// route is one address and all below it.
+type route struct {
+	prefix, methods string
+	serve           func(http.ResponseWriter, *http.Request, *Tree, string) error
+}
+
+func (h *handler) routes() []route {
+	return []route{
+		{"/api/contents", "GET HEAD POST PUT PATCH DELETE", h.contents},
+		{"/files", "GET HEAD", h.files}, {"/view", "GET HEAD", h.view}, {"/directories", "GET HEAD", h.archive},
+	}
+}
+
+// Routes lists what Handler answers: method and address, {path...} for all below.
+func Routes() (out []string) {
+	for _, r := range (&handler{}).routes() {
+		for method := range strings.FieldsSeq(r.methods) {
+			out = append(out, method+" "+r.prefix+"/{path...}")
+		}
+	}
+	return out
 }
 
 func (h *handler) with(w http.ResponseWriter, r *http.Request, escaped string,
@@ -99,7 +121,7 @@ func (h *handler) contents(w http.ResponseWriter, r *http.Request, t *Tree, p st
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	return notAllowed(w, "GET, HEAD, POST, PUT, PATCH, DELETE")
+	return notAllowed(w, "GET, HEAD, POST, PUT, PATCH, DELETE") // routes lets no other through
 }
 
 func notAllowed(w http.ResponseWriter, allow string) error {

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,13 +34,7 @@ type Config struct {
 func Handler(c Config) http.Handler {
 	m := http.NewServeMux()
 	h := &handler{c}
-	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /api/terminals":              h.list,
-		"POST /api/terminals":             h.open,
-		"GET /api/terminals/{name}":       h.get,
-		"DELETE /api/terminals/{name}":    h.close,
-		"GET /terminals/websocket/{name}": h.socket,
-	} {
+	for pattern, f := range h.routes() {
 		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if err := f(w, r); err != nil {
 				c.Fail(w, r, err)
@@ -46,6 +42,19 @@ func Handler(c Config) http.Handler {
 		})
 	}
 	return m
+}
+
+// Routes lists what Handler answers, as patterns of http.ServeMux.
+func Routes() []string { return slices.Sorted(maps.Keys((&handler{}).routes())) }
+
+func (h *handler) routes() map[string]func(http.ResponseWriter, *http.Request) error {
+	return map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /api/terminals":              h.list,
+		"POST /api/terminals":             h.open,
+		"GET /api/terminals/{name}":       h.get,
+		"DELETE /api/terminals/{name}":    h.close,
+		"GET /terminals/websocket/{name}": h.socket,
+	}
 }
 
 type handler struct{ Config }
