@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,15 +39,19 @@ type Options struct {
 	LabOperator   fs.FS
 	Base          string
 	Proxies       []netip.Prefix // whose X-Forwarded-* headers are believed
-	First         hub.User       // the administrator of the first start
-	Start         string         // signs First in by ?token= as long as there is no password
-	Version       string
-	Seed          func(dir string) error
-	Doctor        func(context.Context) []api.Finding
-	Ready         func(context.Context) error
-	Log           *slog.Logger
-	Trees         *Trees
-	Apps          *Apps // nil: browsers are shown no applications
+	// Hosts are names by which browsers reach the hub; empty: not known. Loopback
+	// says that it listens on this machine's loopback alone.
+	Hosts    []string
+	Loopback bool
+	First    hub.User // the administrator of the first start
+	Start    string   // signs First in by ?token= as long as there is no password
+	Version  string
+	Seed     func(dir string) error
+	Doctor   func(context.Context) []api.Finding
+	Ready    func(context.Context) error
+	Log      *slog.Logger
+	Trees    *Trees
+	Apps     *Apps // nil: browsers are shown no applications
 }
 
 // Server answers requests.
@@ -245,13 +250,17 @@ func (s *Server) project(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o := &opened{p, s.Base + "/projects/" + url.PathEscape(p.ID) + "/"}
+	if t := r.URL.Query().Get("token"); t != "" && r.Method == http.MethodGet && (rest == "" || strings.HasPrefix(rest, "lab") || s.appLink(r, rest) || showsContent(r, rest)) {
+		s.signInByToken(w, r, u) // the token leaves the address: it must not end up in logs, referrers and the hands of a page
+		return
+	}
 	if rest == "" && safeMethod(r.Method) {
 		http.Redirect(w, r, o.base+"lab", http.StatusFound)
 		return
 	}
-	if t := r.URL.Query().Get("token"); t != "" && r.Method == http.MethodGet && (strings.HasPrefix(rest, "lab") || s.appLink(r, rest)) {
-		s.signInByToken(w, r, u) // the token leaves the address: it must not end up in logs and referrers
-		return
+	w.Header().Del("Content-Security-Policy")
+	if strings.HasPrefix(rest, "api") && !wantsPage(r) {
+		w.Header().Set("Content-Security-Policy", dataPolicy)
 	}
 	r = r.WithContext(context.WithValue(r.Context(), projectKey{}, o))
 	s.jupyter(rest).ServeHTTP(w, strip(r, "/projects/"+id))
@@ -262,6 +271,22 @@ func (s *Server) project(w http.ResponseWriter, r *http.Request) {
 func (s *Server) appLink(r *http.Request, rest string) bool {
 	id, _ := r.Context().Value(whoKey{}).(who)
 	return strings.HasPrefix(rest, "proxy/") && id.how == byToken && r.Header.Get("Authorization") == "" && r.Header.Get("Upgrade") == ""
+}
+
+// showsContent reports whether a browser is about to show something that a
+// project holds, as a page: its scripts would read the token in the address.
+func showsContent(r *http.Request, rest string) bool {
+	area, _, _ := strings.Cut(rest, "/")
+	if r.Header.Get("Authorization") != "" || !slices.Contains([]string{"files", "view", "nbconvert", "kernelspecs"}, area) {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "document", "iframe", "frame", "embed", "object":
+		return true
+	case "": // an old browser, or one that does not trust plain HTTP
+		return wantsPage(r)
+	}
+	return false
 }
 
 // strip takes the project's prefix off a request's path.
@@ -292,8 +317,7 @@ func (s *Server) socketOrigin(r *http.Request) bool {
 	if origin == "" {
 		return true
 	}
-	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, s.host(r))
+	return s.ours(r, origin)
 }
 
 func (s *Server) tree(r *http.Request) (*contents.Tree, error) {

@@ -67,15 +67,17 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
+// dataPolicy is for what is no page: should a browser take it for one, it can do
+// nothing. Pages and files of a project have policies of their own.
+const dataPolicy = "default-src 'none'; frame-ancestors 'self'; sandbox"
+
 // headers are those of every answer on the hub's own origin.
 func (s *Server) headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("X-Content-Type-Options", "nosniff")
-		if !strings.HasPrefix(r.URL.Path, "/projects/") {
-			h.Set("Content-Security-Policy", console.Policy)
-		}
+		h.Set("Content-Security-Policy", console.Policy) // project has its own
 		if s.secure(r) {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
