@@ -103,9 +103,9 @@ var table = map[string]line{
 	"DELETE /projects/{p}/api/sessions/{id}":         {want: "404 session_not_found"},
 	"GET /projects/{p}/api/terminals":                {want: "200"},
 	"POST /projects/{p}/api/terminals":               {want: "503 terminal_failed"},
-	"GET /projects/{p}/api/terminals/{name}":         {want: "404 terminal_not_found"},
-	"DELETE /projects/{p}/api/terminals/{name}":      {want: "404 terminal_not_found"},
-	"GET /projects/{p}/terminals/websocket/{name}":   {want: "503 terminal_failed"},
+	"GET /projects/{p}/api/terminals/{name}":         {path: "/projects/{p}/api/terminals/1", want: "404 terminal_not_found"},
+	"DELETE /projects/{p}/api/terminals/{name}":      {path: "/projects/{p}/api/terminals/1", want: "404 terminal_not_found"},
+	"GET /projects/{p}/terminals/websocket/{name}":   {path: "/projects/{p}/terminals/websocket/1", want: "400 websocket_expected"},
 	"POST /projects/{p}/api/events":                  {want: "400 event_incomplete", body: `{}`},
 	"GET /projects/{p}/api/events/subscribe":         {want: "400"}, // no websocket
 	"GET /projects/{p}/api/nbconvert":                {want: "200"},

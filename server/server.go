@@ -67,6 +67,7 @@ type Server struct {
 	rest    http.Handler            // what belongs to no part
 	metrics *metrics
 	tickets tickets
+	sockets sockets
 	handler http.Handler
 }
 
@@ -262,6 +263,14 @@ func (s *Server) project(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(rest, "api") && !wantsPage(r) {
 		w.Header().Set("Content-Security-Policy", dataPolicy)
 	}
+	if r.Header.Get("Upgrade") != "" {
+		leave, err := s.sockets.enter(u.ID)
+		if err != nil {
+			s.Fail(w, r, err)
+			return
+		}
+		defer leave()
+	}
 	r = r.WithContext(context.WithValue(r.Context(), projectKey{}, o))
 	s.jupyter(rest).ServeHTTP(w, strip(r, "/projects/"+id))
 }
@@ -373,8 +382,9 @@ func (s *Server) labPage(r *http.Request) (map[string]any, error) {
 type Trees struct {
 	Dir func(project string) string
 
-	mu   sync.Mutex
-	open map[string]*contents.Tree
+	mu     sync.Mutex
+	open   map[string]*contents.Tree
+	budget *contents.Budget
 }
 
 // Open returns the tree of a project.
@@ -384,7 +394,10 @@ func (t *Trees) Open(p hub.Project) (*contents.Tree, error) {
 	if tree := t.open[p.ID]; tree != nil {
 		return tree, nil
 	}
-	tree, err := contents.Open(t.Dir(p.ID), contents.Owner{UID: p.FileOwner(), GID: p.FileOwner()})
+	if t.budget == nil {
+		t.budget = contents.NewBudget()
+	}
+	tree, err := contents.Open(t.Dir(p.ID), contents.Owner{UID: p.FileOwner(), GID: p.FileOwner()}, contents.WithBudget(t.budget))
 	if err != nil {
 		return nil, err
 	}

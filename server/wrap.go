@@ -19,7 +19,7 @@ import (
 // wrap is what happens to every request, outermost first: the base path, a log
 // line, panics, headers, compression, who it is.
 func (s *Server) wrap(h http.Handler) http.Handler {
-	h = s.authenticate(h)
+	h = pace(s.authenticate(h))
 	h = compress(h)
 	h = s.headers(h)
 	return s.below(s.guard(h))

@@ -6,6 +6,7 @@ const { Browser } = require('./lib/browser.cjs');
 const { Hub, root } = require('./lib/hub.cjs');
 const { Report } = require('./lib/report.cjs');
 const { commute } = require('./checks/commute.cjs');
+const { hostile } = require('./checks/hostile.cjs');
 const keeping = require('./checks/keeping.cjs');
 const manners = require('./checks/manners.cjs');
 const tour = require('./checks/tour.cjs');
@@ -23,7 +24,8 @@ const GROUPS = [
   [7, manners.secondUser],
   [8, manners.keyboard],
   [8, manners.console],
-  [8, manners.quiet]
+  [8, manners.quiet],
+  [9, hostile]
 ];
 
 function arguments_() {

@@ -1,6 +1,7 @@
 package contents
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -108,6 +109,11 @@ func (t *Tree) load(m *Model, want Want) error {
 		m.Hash, m.HashAlgorithm = t.shownHash(m.Path, sum(data)), "sha256"
 	}
 	if m.Type == Notebook {
+		done, err := t.budget.parse(context.Background(), data)
+		if err != nil {
+			return err
+		}
+		defer done()
 		return loadNotebook(m, data, want.Overlay)
 	}
 	return loadFile(m, data, want.Format)
@@ -253,6 +259,19 @@ func join1(dir, name string) string {
 		return name
 	}
 	return dir + "/" + name
+}
+
+// sizeOf is the length of a file in bytes, 0 for what is none.
+func (t *Tree) sizeOf(p string) int64 {
+	place, err := t.place(p)
+	if err != nil {
+		return 0
+	}
+	info, err := t.root.Stat(at(place))
+	if err != nil || !info.Mode().IsRegular() || info.Size() > t.maxContent { // that is refused unread
+		return 0
+	}
+	return info.Size()
 }
 
 // Exists says whether there is something at an API path, links followed.

@@ -161,6 +161,13 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, t *Tree, p string)
 	if want.Hash, err = flag(q, "hash", false); err != nil {
 		return err
 	}
+	if want.Content {
+		share := 2 * t.sizeOf(p) // as read, and as told
+		if err := t.budget.body(share); err != nil {
+			return err
+		}
+		defer t.budget.bodyDone(share)
+	}
 	m, err := t.Get(p, want)
 	if err != nil {
 		return err
@@ -183,10 +190,11 @@ func flag(q url.Values, name string, unsaid bool) (bool, error) {
 
 // post makes something new under a name of the server's choice.
 func (h *handler) post(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	v, err := smallBody(w, r)
+	v, done, err := smallBody(w, r, t.budget)
 	if err != nil {
 		return err
 	}
+	defer done()
 	var m *Model
 	did := Action{Name: "create"}
 	if from := v.get("copy_from").unquoted(); from != "" {
@@ -204,10 +212,16 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, t *Tree, p string
 }
 
 func (h *handler) put(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	body, err := bodyOf(w, r, t.maxContent)
+	body, done, err := bodyOf(w, r, t.maxContent, t.budget)
 	if err != nil {
 		return err
 	}
+	defer done()
+	release, err := t.budget.parse(r.Context(), body)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if len(body) == 0 {
 		m, err := t.New(p, "", "")
 		if err != nil {
@@ -236,10 +250,11 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, t *Tree, p string)
 }
 
 func (h *handler) patch(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	v, err := smallBody(w, r)
+	v, done, err := smallBody(w, r, t.budget)
 	if err != nil {
 		return err
 	}
+	defer done()
 	to := v.get("path")
 	if !to.is(kindString) {
 		return fault.New(fault.Invalid, "no_path", "The new path is missing.")
@@ -336,40 +351,71 @@ func writeBytes(w http.ResponseWriter, status int, out []byte) error {
 }
 
 // smallBody parses a body that holds names only. An empty one is an object without members.
-func smallBody(w http.ResponseWriter, r *http.Request) (*value, error) {
-	body, err := bodyOf(w, r, 1<<20)
+func smallBody(w http.ResponseWriter, r *http.Request, b *Budget) (v *value, done func(), err error) {
+	body, done, err := bodyOf(w, r, 1<<20, b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(body) == 0 {
-		return &value{kind: kindObject}, nil
+		return &value{kind: kindObject}, done, nil
 	}
-	v, err := parse(body)
+	parsed, err := parse(body)
+	if err == nil && !parsed.is(kindObject) && string(parsed.text) != "null" {
+		err = fault.New(fault.Invalid, "not_an_object", "A JSON object is expected.")
+	}
 	if err != nil {
-		return nil, err
+		done()
+		return nil, nil, err
 	}
-	if !v.is(kindObject) && string(v.text) != "null" {
-		return nil, fault.New(fault.Invalid, "not_an_object", "A JSON object is expected.")
-	}
-	return &v, nil
+	return &parsed, done, nil
 }
 
-func bodyOf(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+// bodyOf reads a body of at most limit bytes. It counts against the budget until done is called.
+func bodyOf(w http.ResponseWriter, r *http.Request, limit int64, b *Budget) (body []byte, done func(), err error) {
+	tooLarge := fault.Newf(fault.Exhausted, "too_large", "The request is larger than the limit of %d bytes.", limit)
 	if r.ContentLength > limit {
-		return nil, fault.Newf(fault.Exhausted, "too_large", "The request is larger than the limit of %d bytes.", limit)
+		return nil, nil, tooLarge
 	}
-	var body []byte
-	var err error
+	share := int64(0)
+	defer func() {
+		if err != nil {
+			b.bodyDone(share)
+		}
+	}()
 	limited := http.MaxBytesReader(w, r.Body, limit)
-	if n := r.ContentLength; n > 0 && n <= 64<<20 { // said and harmless: no growing
-		body = make([]byte, n)
-		_, err = io.ReadFull(limited, body)
-	} else {
-		body, err = io.ReadAll(limited)
+	next := int64(64 << 10) // unsaid: room grows as bytes come
+	if n := r.ContentLength; n > 0 {
+		next = min(n, 64<<20) + 1 // said: most of it at once
 	}
-	var tooMuch *http.MaxBytesError
-	if errors.As(err, &tooMuch) {
-		return nil, fault.Newf(fault.Exhausted, "too_large", "The request is larger than the limit of %d bytes.", limit)
+	for {
+		if err := b.body(next); err != nil {
+			return nil, nil, err
+		}
+		share += next
+		body = append(make([]byte, 0, share), body...)
+		body, err = fillUp(limited, body)
+		var tooMuch *http.MaxBytesError
+		switch {
+		case err == nil:
+			next = share
+			continue
+		case errors.As(err, &tooMuch):
+			return nil, nil, tooLarge
+		case err == io.EOF:
+			return body, func() { b.bodyDone(share) }, nil
+		}
+		return nil, nil, fault.Wrap(fault.Invalid, "body_cut", "The request's body did not arrive whole.", err)
 	}
-	return body, fault.Wrap(fault.Invalid, "body_cut", "The request's body did not arrive whole.", err)
+}
+
+// fillUp reads until there is no more room, or no more to read. Not io.ReadFull, which makes one error
+// of a body that ends and one that is cut.
+func fillUp(r io.Reader, body []byte) ([]byte, error) {
+	for len(body) < cap(body) {
+		n, err := r.Read(body[len(body):cap(body)])
+		if body = body[:len(body)+n]; err != nil {
+			return body, err
+		}
+	}
+	return body, nil
 }

@@ -19,7 +19,11 @@ const NewNotebook = `{"cells":[],"metadata":{},"nbformat":4,"nbformat_minor":5}`
 func parseNotebook(in []byte) (value, error) {
 	v, err := parse(in)
 	if err != nil {
-		return value{}, fault.Wrap(fault.ClassOf(err), "notebook_unreadable",
+		code := "notebook_unreadable"
+		if fault.CodeOf(err) == "too_large" {
+			code = "too_large"
+		}
+		return value{}, fault.Wrap(fault.ClassOf(err), code,
 			"The notebook cannot be read. "+fault.Sentence(err), err)
 	}
 	return v, toMemory(&v)
@@ -34,6 +38,9 @@ func toMemory(nb *value) error {
 	ensure(nb, "metadata", kindObject)
 	ensure(nb, "cells", kindArray)
 	cells := nb.get("cells").kids
+	if len(cells) > maxCells {
+		return fault.Newf(fault.Exhausted, "too_large", "The notebook has %d cells; %d are the most that can be opened.", len(cells), maxCells)
+	}
 	for i := range cells {
 		if !cells[i].is(kindObject) {
 			return fault.Newf(fault.Invalid, "notebook_unreadable",

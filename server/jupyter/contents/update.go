@@ -2,6 +2,7 @@ package contents
 
 import (
 	"bytes"
+	"context"
 	"io/fs"
 
 	"cellar/internal/fault"
@@ -32,6 +33,11 @@ func (t *Tree) update(place string, fn func(nb []byte) ([]byte, error)) (done bo
 	if err != nil {
 		return false, err
 	}
+	release, err := t.budget.parse(context.Background(), data)
+	if err != nil {
+		return false, err
+	}
+	defer release()
 	nb, err := parseNotebook(data)
 	if err != nil {
 		return false, err

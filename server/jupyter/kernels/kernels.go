@@ -195,7 +195,11 @@ func (h *handler) channels(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return nil // the upgrader has answered
 	}
-	client := l.Attach(r.URL.Query().Get("session_id"))
+	client, err := l.Attach(r.URL.Query().Get("session_id"))
+	if err != nil {
+		proxy.Refuse(ws, fault.Sentence(err))
+		return nil
+	}
 	err = proxy.Kernel(r.Context(), ws, client.Queue, func(ch kernelChannel, m *kernelMessage) error {
 		return l.SendFrom(client, ch, m)
 	})

@@ -91,9 +91,12 @@ func (h *handler) open(w http.ResponseWriter, r *http.Request) error {
 		Name string `json:"name"`
 		CWD  string `json:"cwd"`
 	}
-	b, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
 		return fault.Wrap(fault.Invalid, "bad_body", "The request could not be read.", err)
+	}
+	if len(b) > maxBody {
+		return fault.New(fault.Exhausted, "too_large", "The request is too large.")
 	}
 	if len(b) > 0 && json.Unmarshal(b, &in) != nil {
 		return fault.New(fault.Invalid, "bad_json", "The request is not valid JSON.")
@@ -127,12 +130,20 @@ func (h *handler) close(w http.ResponseWriter, r *http.Request) error {
 }
 
 const (
+	maxBody    = 64 << 10
 	maxMessage = 1 << 20
 	pingEvery  = 30 * time.Second
 )
 
 func (h *handler) socket(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
+	// First, as attaching may start a container: no page but ours makes us do that.
+	if !websocket.IsWebSocketUpgrade(r) {
+		return fault.New(fault.Invalid, "websocket_expected", "This address is for a websocket.")
+	}
+	if !h.Origin(r) {
+		return fault.New(fault.Denied, "foreign_page", "This request comes from a page of another address.")
+	}
 	c, err := h.Hub.AttachTerminal(r.Context(), h.Project(r), name, true, "")
 	if err != nil {
 		return err
