@@ -241,23 +241,48 @@ func (s *screen) listen(c *terminal.Client) {
 			return
 		}
 		beat("")
-		var m []any
-		if json.Unmarshal(b, &m) != nil || len(m) == 0 {
+		o, ok := parseOrder(b)
+		if !ok {
 			return
 		}
-		switch m[0] {
-		case "stdin":
-			if text, ok := arg(m, 1).(string); !ok || c.Write([]byte(text)) != nil {
-				return
-			}
-		case "set_size":
-			rows, ok1 := arg(m, 1).(float64)
-			cols, ok2 := arg(m, 2).(float64)
-			if !ok1 || !ok2 || c.Resize(bounded(rows), bounded(cols)) != nil {
-				return
-			}
+		if o.resize {
+			err = c.Resize(o.rows, o.cols)
+		} else {
+			err = c.Write([]byte(o.text))
+		}
+		if err != nil {
+			return
 		}
 	}
+}
+
+// order is what a browser wants of a terminal: to type something, or another size.
+type order struct {
+	text       string
+	resize     bool
+	rows, cols uint16
+}
+
+// parseOrder reads a message of a browser. One that we do not know types nothing;
+// one that is not well-formed is not ok.
+func parseOrder(b []byte) (o order, ok bool) {
+	var m []any
+	if json.Unmarshal(b, &m) != nil || len(m) == 0 {
+		return o, false
+	}
+	switch m[0] {
+	case "stdin":
+		o.text, ok = arg(m, 1).(string)
+		return o, ok
+	case "set_size":
+		rows, ok1 := arg(m, 1).(float64)
+		cols, ok2 := arg(m, 2).(float64)
+		if !ok1 || !ok2 {
+			return o, false
+		}
+		return order{resize: true, rows: bounded(rows), cols: bounded(cols)}, true
+	}
+	return o, true
 }
 
 func arg(m []any, i int) any {
