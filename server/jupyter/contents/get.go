@@ -227,6 +227,10 @@ func (t *Tree) names(place string) ([]string, *os.Root, error) {
 	for len(names) < t.maxEntries {
 		batch, err := f.Readdirnames(4096)
 		for _, name := range batch {
+			if isTemp(name) {
+				sweep(dir, name)
+				continue
+			}
 			if utf8.ValidString(name) && (t.hidden || name[0] != '.') {
 				names = append(names, name)
 			}
