@@ -5,6 +5,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -84,6 +85,9 @@ type opened struct {
 
 // New returns the whole server.
 func New(o Options) (*Server, error) {
+	if o.Trees.Hub == nil {
+		o.Trees.Hub = o.Hub
+	}
 	s := &Server{Options: o, hub: o.Hub, log: o.Log, first: o.First, start: o.Start}
 	var err error
 	if s.console, err = console.New(); err != nil {
@@ -370,7 +374,7 @@ func (s *Server) labPage(r *http.Request) (map[string]any, error) {
 	o := projectOf(r)
 	return map[string]any{
 		"appName": "Cellar", "fullStaticUrl": s.Base + "/static/lab", "token": "", "terminalsAvailable": true,
-		"cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
+		"cellarTrust": fmt.Sprint(s.trust(r).Own()), "cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
 		"disabledExtensions": []string{
 			"@jupyterlab/apputils-extension:announcements", "@jupyterlab/hub-extension", "@jupyterlab/application-extension:logo",
 			"@jupyterlab/lsp-extension", "@jupyterlab/fileeditor-extension:language-server", "@jupyterlab/notebook-extension:language-server",
@@ -381,6 +385,9 @@ func (s *Server) labPage(r *http.Request) (map[string]any, error) {
 // Trees keeps one open tree of contents for each project, as their locks live there.
 type Trees struct {
 	Dir func(project string) string
+
+	Hub    *hub.Hub // whose projects they are
+	trusts trusts
 
 	mu     sync.Mutex
 	open   map[string]*contents.Tree
@@ -410,6 +417,7 @@ func (t *Trees) Open(p hub.Project) (*contents.Tree, error) {
 
 // Drop forgets the tree of a project that is deleted.
 func (t *Trees) Drop(project string) {
+	t.trusts.drop(project)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if tree := t.open[project]; tree != nil {
@@ -424,7 +432,7 @@ func (t *Trees) Update(_ context.Context, p hub.Project, path string, fn func([]
 	if err != nil {
 		return err
 	}
-	return tree.UpdateNotebook(path, fn)
+	return tree.UpdateNotebook(path, t.trusts.of(t.Hub, p, p.Owner), fn)
 }
 
 // Read implements hub.Notebooks.

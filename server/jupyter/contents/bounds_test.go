@@ -201,7 +201,7 @@ func TestBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	h := contents.Handler(func(*http.Request) (*contents.Tree, error) { return tree, nil }, nil, door, nil)
+	h := contents.Handler(func(*http.Request) (*contents.Tree, error) { return tree, nil }, nil, door, nil, nil)
 	put := func(body io.Reader) int {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("PUT", "/api/contents/x.txt", body))

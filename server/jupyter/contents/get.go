@@ -1,6 +1,7 @@
 package contents
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -35,6 +36,7 @@ type Want struct {
 	Type, Format  string
 	Content, Hash bool
 	Overlay       Overlay // may be nil
+	Trust         Trust   // nil: all is trusted
 }
 
 // Get answers the model of a file or directory.
@@ -114,21 +116,31 @@ func (t *Tree) load(m *Model, want Want) error {
 			return err
 		}
 		defer done()
-		return loadNotebook(m, data, want.Overlay)
+		return loadNotebook(m, data, want)
 	}
 	return loadFile(m, data, want.Format)
 }
 
-func loadNotebook(m *Model, data []byte, overlay Overlay) error {
+func loadNotebook(m *Model, data []byte, want Want) error {
 	nb, err := parseNotebook(data)
 	if err != nil {
 		return err
 	}
-	trust(&nb)
-	m.Content = nb.appendCompact(make([]byte, 0, len(data)))
-	if overlay != nil {
-		m.Content = overlay.Loaded(m.Path, m.Content)
+	distrust(&nb)
+	var inFile map[string]Sum
+	if want.Overlay != nil {
+		plain := nb.appendCompact(make([]byte, 0, len(data)))
+		if laid := want.Overlay.Loaded(m.Path, plain); !bytes.Equal(laid, plain) {
+			inFile = sumsOf(&nb)
+			if nb, err = parseNotebook(laid); err != nil {
+				return fault.Wrap(fault.Internal, "overlay", "The notebook's outputs could not be laid over it.", err)
+			}
+		}
 	}
+	if err := mark(&nb, inFile, want.Trust); err != nil {
+		return err
+	}
+	m.Content = nb.appendCompact(make([]byte, 0, len(data)))
 	m.Format = ref(JSON)
 	return nil
 }

@@ -19,6 +19,7 @@ type handler struct {
 	overlay func(*http.Request) Overlay
 	fail    func(http.ResponseWriter, *http.Request, error)
 	tell    func(*http.Request, Action)
+	trust   func(*http.Request) Trust
 }
 
 // Action is what a request did: get, create, save, rename, copy or delete.
@@ -30,17 +31,20 @@ type Action struct {
 
 // Handler serves the contents of the tree that open finds for a request; the tree stays open, it is
 // the caller's. overlay may be nil, and may answer nil. fail answers errors: a code of too_large is
-// for a 413, everything else goes by class. tell hears of what succeeded; it may be nil. What stands before /api, /files, /view and /directories in
+// for a 413, everything else goes by class. tell hears of what succeeded; it may be nil. trust is what the person trusts, nil for all. What stands before /api, /files, /view and /directories in
 // the request's URL must be stripped already.
 func Handler(open func(*http.Request) (*Tree, error), overlay func(*http.Request) Overlay,
-	fail func(http.ResponseWriter, *http.Request, error), tell func(*http.Request, Action)) http.Handler {
+	fail func(http.ResponseWriter, *http.Request, error), tell func(*http.Request, Action), trust func(*http.Request) Trust) http.Handler {
+	if trust == nil {
+		trust = func(*http.Request) Trust { return nil }
+	}
 	if tell == nil {
 		tell = func(*http.Request, Action) {}
 	}
 	if overlay == nil {
 		overlay = func(*http.Request) Overlay { return nil }
 	}
-	h := &handler{open, overlay, fail, tell}
+	h := &handler{open, overlay, fail, tell, trust}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, route := range h.routes() {
 			rest, ok := strings.CutPrefix(r.URL.EscapedPath(), route.prefix)
@@ -101,7 +105,10 @@ func (h *handler) contents(w http.ResponseWriter, r *http.Request, t *Tree, p st
 		return h.checkpoints(w, r, t, file, id)
 	}
 	if file, ok := strings.CutSuffix(p, "/trust"); ok && r.Method == http.MethodPost && t.Exists(file) && !t.Exists(p) {
-		w.WriteHeader(http.StatusCreated) // all notebooks of a project are trusted (see trust)
+		if err := t.TrustAll(file, h.trust(r)); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusCreated)
 		return nil
 	}
 	switch r.Method {
@@ -153,7 +160,7 @@ func (t *Tree) checkpointPath(p string) (file, id string, ok bool) {
 
 func (h *handler) get(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
 	q := r.URL.Query()
-	want := Want{Type: q.Get("type"), Format: q.Get("format"), Overlay: h.overlay(r)}
+	want := Want{Type: q.Get("type"), Format: q.Get("format"), Overlay: h.overlay(r), Trust: h.trust(r)}
 	var err error
 	if want.Content, err = flag(q, "content", true); err != nil {
 		return err
@@ -237,7 +244,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, t *Tree, p string)
 	if copyFrom != "" {
 		return fault.New(fault.Invalid, "copy_with_put", "Cannot copy with PUT, only POST.")
 	}
-	in.overlay = h.overlay(r)
+	in.overlay, in.trust = h.overlay(r), h.trust(r)
 	m, made, err := t.save(p, in)
 	if err != nil {
 		return err

@@ -181,18 +181,6 @@ func validID(id string) bool {
 	return true
 }
 
-// trust marks the code cells trusted, so that the browser shows their HTML and scripts. Jupyter asks
-// a database of signatures; here the files of a project are its members' own, and whoever may open
-// one may run it as well. (Content from outside a project is to be asked about when it is brought in.)
-func trust(nb *value) {
-	cells := nb.get("cells").kids
-	for i := range cells {
-		if cells[i].get("cell_type").str() == "code" {
-			cells[i].get("metadata").set("trusted", literal("true"))
-		}
-	}
-}
-
 // diskForm encodes a notebook in memory as nbformat writes it. It takes nb apart: do not use it after.
 func diskForm(nb *value) []byte {
 	meta := nb.get("metadata")
