@@ -19,10 +19,11 @@ import (
 // channels is a client of a kernel that says and hears everything, in either
 // framing.
 type channels struct {
-	t       testing.TB
-	ws      *websocket.Conn
-	v1      bool
-	session string
+	t        testing.TB
+	ws       *websocket.Conn
+	v1       bool
+	session  string
+	patience time.Duration
 }
 
 type heard struct {
@@ -50,7 +51,7 @@ func (h *hub) dialChannels(project, kernel, session string, v1 bool) *channels {
 		h.t.Fatalf("%v: %v", err, res)
 	}
 	h.t.Cleanup(func() { ws.Close() })
-	return &channels{h.t, ws, v1, session}
+	return &channels{h.t, ws, v1, session, 60 * time.Second}
 }
 
 func (c *channels) send(ch wire.Channel, kind string, content any, buffers ...[]byte) string {
@@ -84,7 +85,7 @@ func (c *channels) run(code string) string {
 }
 
 func (c *channels) try() (heard, error) {
-	c.ws.SetReadDeadline(time.Now().Add(90 * time.Second))
+	c.ws.SetReadDeadline(time.Now().Add(c.patience))
 	form, frame, err := c.ws.ReadMessage()
 	if err != nil {
 		return heard{}, err
@@ -264,24 +265,29 @@ get_ipython().kernel.comm_manager.register_target('echo', _echo)`))
 		}
 	})
 
-	t.Run("interrupt in both ways", func(t *testing.T) {
-		c := h.dialChannels(p, k, "", true)
-		for name, interrupt := range map[string]func(){
-			"REST":    func() { h.Want(204, "POST", "/projects/"+p+"/api/kernels/"+k+"/interrupt", nil, nil) },
-			"message": func() { c.send(wire.Control, "interrupt_request", map[string]any{}) },
+	// What a kernel does while it sleeps in one long call, and while it does a little at a time.
+	for _, work := range []string{"time.sleep(300)", "while True: time.sleep(0.05)"} {
+		for name, interrupt := range map[string]func(c *channels){
+			"REST":    func(*channels) { h.Want(204, "POST", "/projects/"+p+"/api/kernels/"+k+"/interrupt", nil, nil) },
+			"message": func(c *channels) { c.send(wire.Control, "interrupt_request", map[string]any{}) },
 		} {
-			id := c.run("import time\nprint('begun', flush=True)\ntime.sleep(300)")
-			c.until("begin", func(m heard) bool { return m.kind == "stream" && m.parent == id })
-			interrupt()
-			found := false
-			for _, m := range c.end(id) {
-				found = found || m.kind == "error" && strings.Contains(string(m.content), "KeyboardInterrupt")
-			}
-			if !found {
-				t.Errorf("by %s: no KeyboardInterrupt", name)
-			}
+			t.Run("interrupt by "+name+" of "+work, func(t *testing.T) {
+				c := h.dialChannels(p, k, "", true)
+				c.t, c.patience = t, 15*time.Second
+				t.Cleanup(func() { h.Do("POST", "/projects/"+p+"/api/kernels/"+k+"/interrupt", nil, nil) }) // the next ones must not wait behind this
+				id := c.run("import time\nprint('begun', flush=True)\n" + work)
+				c.until("begin", func(m heard) bool { return m.kind == "stream" && m.parent == id })
+				interrupt(c)
+				found := false
+				for _, m := range c.end(id) {
+					found = found || m.kind == "error" && strings.Contains(string(m.content), "KeyboardInterrupt")
+				}
+				if !found {
+					t.Error("no KeyboardInterrupt")
+				}
+			})
 		}
-	})
+	}
 
 	t.Run("input after a reconnect", func(t *testing.T) {
 		c := h.dialChannels(p, k, "", true)
