@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -93,9 +94,7 @@ func TestLargeFiles(t *testing.T) {
 	}
 
 	// From here a file without blocks: it is the way that counts.
-	if err := os.Truncate(file, 0); err == nil {
-		err = os.Truncate(file, size)
-	} else {
+	if err := errors.Join(os.Truncate(file, 0), os.Truncate(file, size)); err != nil {
 		t.Fatal(err)
 	}
 	grown = peak(t, h.cmd.Process.Pid)
