@@ -25,7 +25,7 @@ async function attack() {
   });
   for (const [name, path] of [['terminal', 'terminals/websocket/1'], ['events', 'api/events/subscribe']]) {
     await attempt(name, () => new Promise(said => {
-      const ws = new WebSocket(location.href.replace('http', 'ws').split('/projects/')[0] + '/projects/digits/' + path);
+      const ws = new WebSocket('ws://' + location.host + '/projects/digits/' + path);
       ws.onopen = () => said('done');
       ws.onerror = () => said('refused: closed');
     }));
@@ -115,6 +115,22 @@ async function hostile(w) {
     await tab.goto(`${url}/files/evil.html?token=${token}`);
     const seen = await tab.evaluate(() => [location.href, document.referrer].join(' '));
     truly(`the page sees ${seen}`, !seen.includes(token));
+  });
+  await check('9 the lab runs no script of a notebook from elsewhere, until its reader trusts it', async () => {
+    const open = async () => {
+      await tab.goto(`${url}/lab/workspaces/hostile/tree/evil.ipynb`);
+      await tab.locator('.jp-Notebook .jp-OutputArea-output').first().waitFor({ state: 'attached' });
+    };
+    await open();
+    await tab.locator('.jp-NotebookPanel .cellar-KernelBadge[data-state=idle]').waitFor({ timeout: 90_000 });
+    truly('the script ran', await tab.evaluate(() => window.said === undefined));
+    const status = await tab.evaluate(async () => {
+      const token = document.cookie.match(/_xsrf=([^;]+)/)[1];
+      return (await fetch('/projects/digits/api/contents/evil.ipynb/trust', { method: 'POST', headers: { 'X-XSRFToken': token } })).status;
+    });
+    same('trusting it', status, 201);
+    await open();
+    await tab.waitForFunction(() => window.said, null, { timeout: 90_000 }); // else this check would show nothing
   });
   await tab.close();
   for (const name of ['evil.html', 'evil.svg', 'evil.ipynb', 'sw.js']) {
