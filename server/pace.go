@@ -21,11 +21,18 @@ const (
 // of a project keeps the application's own pace.
 func pace(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Body != nil && r.Body != http.NoBody && !strings.Contains(r.URL.Path, "/proxy/") {
+		if r.Body != nil && r.Body != http.NoBody && !forApplication(r) {
 			r.Body = &paced{ReadCloser: r.Body, conn: http.NewResponseController(w), begun: time.Now()}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// forApplication reports whether a request goes on to an application of a project.
+func forApplication(r *http.Request) bool {
+	rest, ok := strings.CutPrefix(r.URL.Path, "/projects/")
+	_, rest, _ = strings.Cut(rest, "/")
+	return ok && strings.HasPrefix(rest, "proxy/")
 }
 
 // paced is a body with a deadline that moves as bytes come.

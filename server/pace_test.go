@@ -75,6 +75,17 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
+func TestWhosePaceItIs(t *testing.T) {
+	for path, theirs := range map[string]bool{
+		"/projects/p/proxy/8000/x": true, "/projects/p/proxy/absolute/8000/": true, "/projects/p/api/contents/proxy/x": false, "/projects/p/files/proxy/8000/": false,
+		"/projects/proxy/api/contents/x": false, "/api/v1/projects/proxy/x": false, "/nodes/proxy/execute": false,
+	} {
+		if forApplication(httptest.NewRequest("POST", path, nil)) != theirs {
+			t.Errorf("%s", path)
+		}
+	}
+}
+
 func TestSocketsOfOnePerson(t *testing.T) {
 	var s sockets
 	var leave []func()
