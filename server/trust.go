@@ -18,6 +18,8 @@ import (
 const maxTrusted = 32 << 10
 
 // trust is what one person trusts in one project: a file of sums, the newest last.
+// Its lock is held while that small file is read or written: what is learnt first
+// must not be written last.
 type trust struct {
 	file string
 	own  bool
