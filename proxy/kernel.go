@@ -133,6 +133,13 @@ func write(ws *websocket.Conn, v1 bool, it Item, buf []byte) ([]byte, error) {
 	return buf, ws.WriteMessage(kind, frame)
 }
 
+// Refuse closes a socket that has just been opened, with the reason. The client
+// may try again.
+func Refuse(ws *websocket.Conn, reason string) {
+	closeWith(ws, websocket.CloseTryAgainLater, reason)
+	ws.Close()
+}
+
 func closeWith(ws *websocket.Conn, code int, text string) {
 	if len(text) > 120 { // a close frame holds 125 bytes
 		text = strings.ToValidUTF8(text[:120], "")

@@ -85,6 +85,16 @@ func (d *door) visitor(address string) *visitor {
 
 func (v *visitor) do(method, path, kind string, body []byte) *http.Response {
 	v.t.Helper()
+	w := httptest.NewRecorder()
+	v.handler.ServeHTTP(w, v.request(method, path, kind, body))
+	for _, c := range w.Result().Cookies() {
+		v.cookies[c.Name] = c.Value
+	}
+	return w.Result()
+}
+
+// request is one as the visitor sends it.
+func (v *visitor) request(method, path, kind string, body []byte) *http.Request {
 	r := httptest.NewRequest(method, path, bytes.NewReader(body)).WithContext(v.t.Context())
 	r.RemoteAddr = v.address + ":40000"
 	if kind != "" {
@@ -100,12 +110,7 @@ func (v *visitor) do(method, path, kind string, body []byte) *http.Response {
 	for k, value := range v.header {
 		r.Header.Set(k, value)
 	}
-	w := httptest.NewRecorder()
-	v.handler.ServeHTTP(w, r)
-	for _, c := range w.Result().Cookies() {
-		v.cookies[c.Name] = c.Value
-	}
-	return w.Result()
+	return r
 }
 
 // api sends JSON and returns the status and the code of a problem.

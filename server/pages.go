@@ -66,12 +66,16 @@ func (s *Server) home(w http.ResponseWriter, r *http.Request) {
 // signInByToken turns a token in the address into a login. A link on a foreign
 // page must not sign anyone in as somebody else: only a top-level visit counts.
 func (s *Server) signInByToken(w http.ResponseWriter, r *http.Request, u hub.User) {
-	secret, err := s.hub.OpenLogin(r.Context(), u)
-	if err != nil {
-		s.Fail(w, r, err)
-		return
+	id, _ := r.Context().Value(whoKey{}).(who)
+	if id.how == byToken && s.mayReplaceLogin(r, u) {
+		secret, err := s.hub.OpenLogin(r.Context(), u)
+		if err != nil {
+			s.Fail(w, r, err)
+			return
+		}
+		s.setCookie(w, r, loginCookie, secret, true)
 	}
-	s.setCookie(w, r, loginCookie, secret, true)
+	w.Header().Set("Cache-Control", "no-store")
 	if u.PasswordHash == "" && r.URL.Path == "/" {
 		http.Redirect(w, r, s.Base+"/welcome", http.StatusFound)
 		return
@@ -81,6 +85,17 @@ func (s *Server) signInByToken(w http.ResponseWriter, r *http.Request, u hub.Use
 	q.Del("token")
 	target.RawQuery = q.Encode()
 	http.Redirect(w, r, s.Base+target.RequestURI(), http.StatusFound)
+}
+
+// mayReplaceLogin reports whether a visit with a token may sign the browser in as
+// u: a picture or a frame on a foreign page may not, nor a link there while
+// somebody else is signed in.
+func (s *Server) mayReplaceLogin(r *http.Request, u hub.User) bool {
+	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+		return false
+	}
+	present := s.byCookie(r)
+	return present.how == byNothing || present.user.ID == u.ID || r.Header.Get("Sec-Fetch-Site") != "cross-site"
 }
 
 func (s *Server) signInPage(w http.ResponseWriter, r *http.Request) {
@@ -108,13 +123,23 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	_, secret, err := s.hub.SignIn(r.Context(), s.client(r), r.PostFormValue("name"), r.PostFormValue("password"))
 	if err != nil {
-		s.log.Warn("sign-in refused", "name", r.PostFormValue("name"), "from", s.client(r), "error", err)
+		s.log.Warn("sign-in refused", "name", s.nameForLog(r), "from", s.client(r), "error", err)
 		s.console.SignIn(w, r, s.page(r), next, fault.Sentence(err), statusOf(err))
 		return
 	}
 	s.setCookie(w, r, loginCookie, secret, true)
 	s.setCookie(w, r, xsrfCookie, hub.Secret(), false)
 	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+// nameForLog is the name of an account that there is. What else stands in the
+// field may be a password, typed in the wrong place.
+func (s *Server) nameForLog(r *http.Request) string {
+	u, err := s.hub.Store.UserByName(r.Context(), r.PostFormValue("name"))
+	if err != nil {
+		return "(no account)"
+	}
+	return u.Name
 }
 
 func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {

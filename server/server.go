@@ -5,6 +5,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -24,10 +26,7 @@ import (
 	"cellar/server/hub"
 	"cellar/server/jupyter/contents"
 	"cellar/server/jupyter/events"
-	"cellar/server/jupyter/kernels"
 	"cellar/server/jupyter/lab"
-	"cellar/server/jupyter/nbconvert"
-	"cellar/server/jupyter/terminals"
 	"cellar/web/console"
 )
 
@@ -40,15 +39,19 @@ type Options struct {
 	LabOperator   fs.FS
 	Base          string
 	Proxies       []netip.Prefix // whose X-Forwarded-* headers are believed
-	First         hub.User       // the administrator of the first start
-	Start         string         // signs First in by ?token= as long as there is no password
-	Version       string
-	Seed          func(dir string) error
-	Doctor        func(context.Context) []api.Finding
-	Ready         func(context.Context) error
-	Log           *slog.Logger
-	Trees         *Trees
-	Apps          *Apps // nil: browsers are shown no applications
+	// Hosts are names by which browsers reach the hub; empty: not known. Loopback
+	// says that it listens on this machine's loopback alone.
+	Hosts    []string
+	Loopback bool
+	First    hub.User // the administrator of the first start
+	Start    string   // signs First in by ?token= as long as there is no password
+	Version  string
+	Seed     func(dir string) error
+	Doctor   func(context.Context) []api.Finding
+	Ready    func(context.Context) error
+	Log      *slog.Logger
+	Trees    *Trees
+	Apps     *Apps // nil: browsers are shown no applications
 }
 
 // Server answers requests.
@@ -60,8 +63,11 @@ type Server struct {
 	start   string
 	console *console.Console
 	lab     http.Handler
+	areas   map[string]http.Handler // the parts of a project's Jupyter server
+	rest    http.Handler            // what belongs to no part
 	metrics *metrics
 	tickets tickets
+	sockets sockets
 	handler http.Handler
 }
 
@@ -78,6 +84,9 @@ type opened struct {
 
 // New returns the whole server.
 func New(o Options) (*Server, error) {
+	if o.Trees.Hub == nil {
+		o.Trees.Hub = o.Hub
+	}
 	s := &Server{Options: o, hub: o.Hub, log: o.Log, first: o.First, start: o.Start}
 	var err error
 	if s.console, err = console.New(); err != nil {
@@ -91,11 +100,12 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s.metrics = newMetrics(o.Hub)
+	s.areas, s.rest = s.byArea(), s.status()
 	s.handler = s.wrap(s.routes())
 	return s, nil
 }
 
-func (s *Server) routes() http.Handler {
+func (s *Server) routes() *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = func(c *echo.Context, err error) { s.Fail(c.Response(), c.Request(), s.fromEcho(err)) }
 	at := func(method, path string, h http.HandlerFunc) { e.Add(method, path, echo.WrapHandler(h)) }
@@ -117,7 +127,8 @@ func (s *Server) routes() http.Handler {
 	if s.lab != nil {
 		e.Any("/static/lab/*", echo.WrapHandler(s.lab))
 	}
-	hubAPI := echo.WrapHandler(s.api())
+	_, h := s.api()
+	hubAPI := echo.WrapHandler(h)
 	e.Any("/api/v1", hubAPI)
 	e.Any("/api/v1/*", hubAPI)
 	e.Any("/projects/:project", echo.WrapHandler(http.HandlerFunc(s.project)))
@@ -134,8 +145,8 @@ func (s *Server) fromEcho(err error) error {
 	return err
 }
 
-// api mounts the hub's own API.
-func (s *Server) api() http.Handler {
+// api is the hub's own API: its description, and what answers.
+func (s *Server) api() (huma.API, http.Handler) {
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Cellar", s.Version)
 	config.Servers = []*huma.Server{{URL: s.Base + "/api/v1"}}
@@ -157,7 +168,7 @@ func (s *Server) api() http.Handler {
 			return s.problemOf(r, err)
 		},
 	})
-	return mux
+	return a, mux
 }
 
 // humaError gives huma's own findings (a field missing, not JSON) our form.
@@ -244,13 +255,25 @@ func (s *Server) project(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o := &opened{p, s.Base + "/projects/" + url.PathEscape(p.ID) + "/"}
+	if t := r.URL.Query().Get("token"); t != "" && r.Method == http.MethodGet && (rest == "" || strings.HasPrefix(rest, "lab") || s.appLink(r, rest) || showsContent(r, rest)) {
+		s.signInByToken(w, r, u) // the token leaves the address: it must not end up in logs, referrers and the hands of a page
+		return
+	}
 	if rest == "" && safeMethod(r.Method) {
 		http.Redirect(w, r, o.base+"lab", http.StatusFound)
 		return
 	}
-	if t := r.URL.Query().Get("token"); t != "" && r.Method == http.MethodGet && (strings.HasPrefix(rest, "lab") || s.appLink(r, rest)) {
-		s.signInByToken(w, r, u) // the token leaves the address: it must not end up in logs and referrers
-		return
+	w.Header().Del("Content-Security-Policy")
+	if strings.HasPrefix(rest, "api") && !wantsPage(r) {
+		w.Header().Set("Content-Security-Policy", dataPolicy)
+	}
+	if r.Header.Get("Upgrade") != "" {
+		leave, err := s.sockets.enter(u.ID)
+		if err != nil {
+			s.Fail(w, r, err)
+			return
+		}
+		defer leave()
 	}
 	r = r.WithContext(context.WithValue(r.Context(), projectKey{}, o))
 	s.jupyter(rest).ServeHTTP(w, strip(r, "/projects/"+id))
@@ -261,6 +284,22 @@ func (s *Server) project(w http.ResponseWriter, r *http.Request) {
 func (s *Server) appLink(r *http.Request, rest string) bool {
 	id, _ := r.Context().Value(whoKey{}).(who)
 	return strings.HasPrefix(rest, "proxy/") && id.how == byToken && r.Header.Get("Authorization") == "" && r.Header.Get("Upgrade") == ""
+}
+
+// showsContent reports whether a browser is about to show something that a
+// project holds, as a page: its scripts would read the token in the address.
+func showsContent(r *http.Request, rest string) bool {
+	area, _, _ := strings.Cut(rest, "/")
+	if r.Header.Get("Authorization") != "" || !slices.Contains([]string{"files", "view", "nbconvert", "kernelspecs"}, area) {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "document", "iframe", "frame", "embed", "object":
+		return true
+	case "": // an old browser, or one that does not trust plain HTTP
+		return wantsPage(r)
+	}
+	return false
 }
 
 // strip takes the project's prefix off a request's path.
@@ -280,51 +319,6 @@ func strip(r *http.Request, prefix string) *http.Request {
 
 func projectOf(r *http.Request) *opened { return r.Context().Value(projectKey{}).(*opened) }
 
-// jupyter picks the part of the Jupyter server that a path belongs to.
-func (s *Server) jupyter(rest string) http.Handler {
-	first, _, _ := strings.Cut(rest, "/")
-	two := strings.SplitN(rest, "/", 3)
-	area := first
-	if first == "api" && len(two) > 1 {
-		area = "api/" + two[1]
-	}
-	switch area {
-	case "api/contents", "files", "view", "directories":
-		return contents.Handler(s.tree, s.overlay, s.Fail, s.tellContents)
-	case "api/kernels", "api/sessions", "api/kernelspecs", "kernelspecs":
-		return kernels.Handler(kernels.Config{
-			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin,
-			Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
-			Base:    func(r *http.Request) string { return projectOf(r).base },
-		})
-	case "api/terminals", "terminals":
-		return terminals.Handler(terminals.Config{
-			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
-		})
-	case "proxy":
-		return http.HandlerFunc(s.application)
-	case "api/events":
-		return events.Handler(events.Config{
-			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
-		})
-	case "api/nbconvert", "nbconvert":
-		return nbconvert.Handler(nbconvert.Config{
-			Fail: s.Fail, Notebook: s.notebook,
-			Convert: func(r *http.Request, format, dir, name string, notebook []byte) (hub.Conversion, error) {
-				return s.hub.Convert(r.Context(), projectOf(r).Project, format, dir, name, notebook)
-			},
-		})
-	case "lab", "doc", "static", "api/config", "api/resolvePath", "lsp", "favicon.ico":
-		if s.lab == nil {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				s.Fail(w, r, fault.New(fault.Unsupported, "no_lab", "This server was built without JupyterLab; its API works."))
-			})
-		}
-		return s.lab
-	}
-	return s.status()
-}
-
 // socketOrigin reports whether a page may open a websocket: with a token any, as
 // on every Jupyter server; with a cookie only our own.
 func (s *Server) socketOrigin(r *http.Request) bool {
@@ -336,8 +330,7 @@ func (s *Server) socketOrigin(r *http.Request) bool {
 	if origin == "" {
 		return true
 	}
-	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, s.host(r))
+	return s.ours(r, origin)
 }
 
 func (s *Server) tree(r *http.Request) (*contents.Tree, error) {
@@ -381,7 +374,7 @@ func (s *Server) labPage(r *http.Request) (map[string]any, error) {
 	o := projectOf(r)
 	return map[string]any{
 		"appName": "Cellar", "fullStaticUrl": s.Base + "/static/lab", "token": "", "terminalsAvailable": true,
-		"cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
+		"cellarTrust": fmt.Sprint(s.trust(r).Own()), "cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
 		"disabledExtensions": []string{
 			"@jupyterlab/apputils-extension:announcements", "@jupyterlab/hub-extension", "@jupyterlab/application-extension:logo",
 			"@jupyterlab/lsp-extension", "@jupyterlab/fileeditor-extension:language-server", "@jupyterlab/notebook-extension:language-server",

@@ -12,8 +12,12 @@ import (
 type Trees struct {
 	Dir func(project string) string
 
-	mu   sync.Mutex
-	open map[string]*contents.Tree
+	Hub    *hub.Hub // whose projects they are
+	trusts trusts
+
+	mu     sync.Mutex
+	open   map[string]*contents.Tree
+	budget *contents.Budget
 }
 
 // Open returns the tree of a project.
@@ -23,7 +27,10 @@ func (t *Trees) Open(p hub.Project) (*contents.Tree, error) {
 	if tree := t.open[p.ID]; tree != nil {
 		return tree, nil
 	}
-	tree, err := contents.Open(t.Dir(p.ID), contents.Owner{UID: p.FileOwner(), GID: p.FileOwner()})
+	if t.budget == nil {
+		t.budget = contents.NewBudget()
+	}
+	tree, err := contents.Open(t.Dir(p.ID), contents.Owner{UID: p.FileOwner(), GID: p.FileOwner()}, contents.WithBudget(t.budget))
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +43,7 @@ func (t *Trees) Open(p hub.Project) (*contents.Tree, error) {
 
 // Drop forgets the tree of a project that is deleted.
 func (t *Trees) Drop(project string) {
+	t.trusts.drop(project)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if tree := t.open[project]; tree != nil {
@@ -50,7 +58,7 @@ func (t *Trees) Update(_ context.Context, p hub.Project, path string, fn func([]
 	if err != nil {
 		return err
 	}
-	return tree.UpdateNotebook(path, fn)
+	return tree.UpdateNotebook(path, t.trusts.of(t.Hub, p, p.Owner), fn)
 }
 
 // Read implements hub.Notebooks.

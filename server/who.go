@@ -54,6 +54,10 @@ func by(ctx context.Context) (login []byte, from string) {
 func (s *Server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := s.identify(r)
+		if id.how != byToken && !s.knownHost(r) { // a stranger's page has no token
+			s.Fail(w, r, errHost)
+			return
+		}
 		if id.how == byCookie && !safeMethod(r.Method) {
 			if err := s.checkXSRF(r); err != nil {
 				s.Fail(w, r, err)
@@ -179,9 +183,37 @@ func (s *Server) sameOrigin(r *http.Request) bool {
 		from := r.Header.Get("Sec-Fetch-Site")
 		return from != "cross-site" && from != "same-site" // another port of our host is the latter
 	}
-	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, s.host(r))
+	return s.ours(r, origin)
 }
+
+// ours reports whether an Origin is that of the page r would be for. Over TLS a
+// page that came without it is not: anybody on the way could have written it.
+func (s *Server) ours(r *http.Request, origin string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, s.host(r)) && (u.Scheme == "https" || !s.secure(r))
+}
+
+// knownHost reports whether the hub may be reached by the name in Host. A page of
+// a stranger can give its own name our address (DNS rebinding) and is then of our
+// origin for the browser. It has none of our cookies, but may try passwords from
+// where the person is, and read what the machine itself may. Addresses and
+// localhost nobody can give away; other names are known when the operator lists
+// them. With no list, a hub on the loopback knows none, as who uses it sits at the
+// machine, or a trusted proxy stands before it; on the network any may be ours.
+// See docs/decisions/0029.
+func (s *Server) knownHost(r *http.Request) bool {
+	if len(s.Hosts) == 0 && (!s.Loopback || s.trusted(r)) {
+		return true
+	}
+	host := (&url.URL{Host: s.host(r)}).Hostname()
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.EqualFold(h, host) })
+}
+
+var errHost = fault.New(fault.Denied, "unknown_host", "This server is not known by the name in the address. Open it by its IP address or localhost; or the operator adds the name with --host, or names the proxy with --trusted-proxies.")
 
 // host is the name the browser used, through trusted proxies.
 func (s *Server) host(r *http.Request) string {

@@ -20,7 +20,7 @@ import (
 // wrap is what happens to every request, outermost first: the base path, a log
 // line, panics, headers, compression, who it is.
 func (s *Server) wrap(h http.Handler) http.Handler {
-	h = s.authenticate(h)
+	h = pace(s.authenticate(h))
 	h = compress(h)
 	h = s.headers(h)
 	return s.below(s.guard(h))
@@ -68,15 +68,17 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
+// dataPolicy is for what is no page: should a browser take it for one, it can do
+// nothing. Pages and files of a project have policies of their own.
+const dataPolicy = "default-src 'none'; frame-ancestors 'self'; sandbox"
+
 // headers are those of every answer on the hub's own origin.
 func (s *Server) headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("X-Content-Type-Options", "nosniff")
-		if !strings.HasPrefix(r.URL.Path, "/projects/") {
-			h.Set("Content-Security-Policy", console.Policy)
-		}
+		h.Set("Content-Security-Policy", console.Policy) // project has its own
 		if s.secure(r) {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}

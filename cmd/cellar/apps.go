@@ -114,6 +114,12 @@ func isLoopback(ln net.Listener) bool {
 	return err == nil && (a.IsUnspecified() || a == netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 }
 
+// onLoopback reports whether a listener answers on this machine's loopback alone.
+func onLoopback(ln net.Listener) bool {
+	ap, err := netip.ParseAddrPort(ln.Addr().String())
+	return err == nil && ap.Addr().Unmap().IsLoopback()
+}
+
 const keySize = 32
 
 // keyIn reads the key in a file, which it makes.

@@ -33,6 +33,7 @@ type serveCmd struct {
 	AppsURL        string         `help:"Scheme and host of that address as browsers reach it, when it is behind a proxy; {project} stands for a project's ID." placeholder:"URL"`
 	BasePath       string         `help:"Path prefix behind a proxy, e.g. /cellar." default:""`
 	TrustedProxies []string       `help:"Networks whose X-Forwarded-* headers are believed, e.g. 127.0.0.1/32."`
+	Host           []string       `help:"Names by which browsers reach the hub; others are refused. Without it: on the loopback addresses and localhost, elsewhere any." placeholder:"NAME"`
 	TLSCert        string         `help:"Certificate file (PEM); read again when it changes." type:"path"`
 	TLSKey         string         `help:"Key file (PEM)." type:"path"`
 	Idle           time.Duration  `help:"A kernel idle for so long hibernates; 0 means never." default:"30m"`
@@ -113,7 +114,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	}
 	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding { return w.doctor(ctx).Examine(ctx) })
 	srv, err := server.New(server.Options{
-		Hub: h, Apps: apps, Lab: web.Lab(), Base: base, Proxies: proxies, First: first, Start: start, Version: version, Log: log, Trees: w.trees,
+		Hub: h, Apps: apps, Lab: web.Lab(), Base: base, Proxies: proxies, Hosts: c.Host, Loopback: onLoopback(ln), First: first, Start: start, Version: version, Log: log, Trees: w.trees,
 		LabExtensions: w.labExtensions(ctx), LabOperator: os.DirFS(filepath.Join(w.Data, "labconfig")),
 		Seed:   tour.Write,
 		Doctor: func(ctx context.Context) []api.Finding { return findings(doctor(ctx)) },

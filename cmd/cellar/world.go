@@ -262,7 +262,7 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 		config.ProcViews = w.proc.Dir
 	}
 	h := &hub.Hub{Config: config, Store: w.store, Runtime: w.runtime, Notebooks: w.trees, Log: w.log}
-	w.trees.Dir = h.FilesDir
+	w.trees.Dir, w.trees.Hub = h.FilesDir, h
 	return hub.Open(ctx, h, images)
 }
 

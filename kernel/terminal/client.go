@@ -16,6 +16,9 @@ import (
 // ErrNone says that there is no terminal by that name.
 var ErrNone = errors.New("there is no such terminal")
 
+// ErrFull says that there are as many terminals as there may be.
+var ErrFull = errors.New("there are too many terminals")
+
 // Ask sends a request that has only an answer: list or close.
 func Ask(conn net.Conn, q Request) ([]Info, error) {
 	defer conn.Close()
@@ -57,8 +60,10 @@ func open(conn net.Conn, q Request) (*Client, Answer, error) {
 		return nil, a, wire.ErrMalformed
 	}
 	conn.SetDeadline(time.Time{})
-	if a.Error == ErrNone.Error() {
-		return nil, a, ErrNone
+	for _, known := range []error{ErrNone, ErrFull} {
+		if a.Error == known.Error() {
+			return nil, a, known
+		}
 	}
 	if a.Error != "" {
 		return nil, a, errors.New(a.Error)

@@ -18,8 +18,11 @@ import (
 	"cellar/kernel/orphans"
 )
 
-// maxTerminals bounds the shells of one project.
-const maxTerminals = 64
+// Bounds of one project.
+const (
+	MaxTerminals = 64 // shells
+	maxViews     = 64 // of those who look at one
+)
 
 // Server keeps the shells.
 type Server struct {
@@ -95,7 +98,9 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 			writeJSON(w, Answer{Error: err.Error()})
 			return
 		}
-		if writeJSON(w, Answer{}) == nil {
+		if sh.full() {
+			writeJSON(w, Answer{Error: ErrFull.Error()})
+		} else if writeJSON(w, Answer{}) == nil {
 			sh.attach(conn, r, w)
 		}
 	}
@@ -114,10 +119,6 @@ func (s *Server) infos() []Info {
 	return out
 }
 
-type serverError string
-
-func (e serverError) Error() string { return string(e) }
-
 func (s *Server) find(q Request) (*shell, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,10 +126,10 @@ func (s *Server) find(q Request) (*shell, error) {
 		return sh, nil
 	}
 	if !q.New {
-		return nil, serverError("there is no such terminal")
+		return nil, ErrNone
 	}
-	if len(s.list) >= maxTerminals {
-		return nil, serverError("there are too many terminals")
+	if len(s.list) >= MaxTerminals {
+		return nil, ErrFull
 	}
 	cmd := exec.Command(s.Shell[0], s.Shell[1:]...)
 	cmd.Dir = s.Dir
@@ -184,6 +185,12 @@ func (sh *shell) read() {
 			return
 		}
 	}
+}
+
+func (sh *shell) full() bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return len(sh.views) >= maxViews
 }
 
 func (sh *shell) attach(conn net.Conn, r *bufio.Reader, w *bufio.Writer) {

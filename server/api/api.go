@@ -45,6 +45,7 @@ type api struct {
 // Register adds all routes to a.
 func Register(a huma.API, d Deps) {
 	x := &api{d, a}
+	a.UseMiddleware(x.door)
 	x.people()
 	x.projects()
 	x.kernels()
@@ -110,6 +111,31 @@ func add[I, O any](x *api, method, path, summary string, status int, fn func(con
 		}
 		return out, nil
 	})
+}
+
+// door is before every operation, and before its body is looked at: only who is
+// signed in comes in, and into a project only who may open it. Operations ask
+// again as they look things up; this is so that none can forget to.
+func (x *api) door(ctx huma.Context, next func(huma.Context)) {
+	u, err := x.user(ctx.Context())
+	if id := ctx.Param("p"); err == nil && id != "" {
+		_, err = x.Hub.MayOpen(ctx.Context(), u, id)
+	}
+	if err != nil {
+		x.refuse(ctx, err)
+		return
+	}
+	next(ctx)
+}
+
+// refuse answers with an error before an operation has begun.
+func (x *api) refuse(ctx huma.Context, err error) {
+	err = x.Fail(ctx.Context(), err)
+	status := http.StatusInternalServerError
+	if known, ok := err.(huma.StatusError); ok {
+		status = known.GetStatus()
+	}
+	huma.WriteErr(x.API, ctx, status, err.Error(), err)
 }
 
 type none struct{}

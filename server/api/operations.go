@@ -41,12 +41,7 @@ func (x *api) stream(id, path, summary string, begin func(huma.Context) (begun a
 		Middlewares: huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
 			begun, end, err := begin(ctx)
 			if err != nil {
-				err = x.Fail(ctx.Context(), err)
-				status := http.StatusInternalServerError
-				if known, ok := err.(huma.StatusError); ok {
-					status = known.GetStatus()
-				}
-				huma.WriteErr(x.API, ctx, status, err.Error(), err)
+				x.refuse(ctx, err)
 				return
 			}
 			defer end()

@@ -85,6 +85,8 @@ const (
 	clientQueue = 256 << 20
 	parkedFor   = 5 * time.Minute
 	outLimit    = 64 << 20
+	maxClients  = 256 // of one kernel
+	maxParked   = 64  // that may come back to it
 )
 
 func (h *Hub) newLive(rec Kernel) *Live {
@@ -175,8 +177,12 @@ func (l *Live) journalDir() string { return filepath.Join(l.folder(), l.rec.Jour
 
 // Attach opens the channels for a client; session is the client's own. One that
 // comes back with the session of a lost connection gets what it missed.
-func (l *Live) Attach(session string) *Client {
+func (l *Live) Attach(session string) (*Client, error) {
 	l.mu.Lock()
+	if len(l.clients) >= maxClients {
+		l.mu.Unlock()
+		return nil, fault.Newf(fault.Exhausted, "too_many_clients", "This kernel has %d connections already, which is the most it can have.", maxClients)
+	}
 	c := l.parked[session]
 	if session != "" && c != nil && c.timer.Stop() {
 		delete(l.parked, session)
@@ -186,14 +192,14 @@ func (l *Live) Attach(session string) *Client {
 	l.clients[c] = struct{}{}
 	l.mu.Unlock()
 	l.tell()
-	return c
+	return c, nil
 }
 
 // Detach takes note that a client's connection is gone.
 func (l *Live) Detach(c *Client, reason error) {
 	l.mu.Lock()
 	delete(l.clients, c)
-	if c.Session != "" && l.parked[c.Session] == nil && !errors.Is(reason, proxy.ErrSlow) {
+	if c.Session != "" && l.parked[c.Session] == nil && !errors.Is(reason, proxy.ErrSlow) && len(l.parked) < maxParked {
 		l.parked[c.Session] = c
 		c.timer = time.AfterFunc(parkedFor, func() {
 			l.mu.Lock()

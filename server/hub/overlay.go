@@ -18,12 +18,13 @@ type Overlay struct {
 // Overlay returns the overlay of a project.
 func (h *Hub) Overlay(project string) Overlay { return Overlay{h, project} }
 
-// Lays reports whether a run on the notebook is unsettled.
+// Lays reports whether a run on the notebook is unsettled, or what another cell
+// changed in it.
 func (o Overlay) Lays(path string) bool {
 	return slices.ContainsFunc(o.h.LiveOf(o.project), func(l *Live) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return slices.ContainsFunc(l.book.order, func(r *Run) bool { return r.Path == path && !r.settled })
+		return len(l.book.patchesOf(path)) > 0 || slices.ContainsFunc(l.book.order, func(r *Run) bool { return r.Path == path && !r.settled })
 	})
 }
 
@@ -77,10 +78,14 @@ func (l *Live) lay(path string, nb []byte, use func(*Run, map[string]json.RawMes
 			runs[r.CellID] = r
 		}
 	}
-	if len(runs) == 0 {
+	patches := l.book.patchesOf(path)
+	if len(runs) == 0 && len(patches) == 0 {
 		return nb
 	}
 	out, err := layOver(nb, runs, use)
+	if err == nil {
+		out, err = patchOver(out, patches)
+	}
 	l.book.forget()
 	if err != nil {
 		return nb // not a notebook we understand: it stays what it is
@@ -90,6 +95,33 @@ func (l *Live) lay(path string, nb []byte, use func(*Run, map[string]json.RawMes
 
 // layOver replaces outputs and execution_count of the cells that runs names.
 func layOver(nb []byte, runs map[string]*Run, use func(*Run, map[string]json.RawMessage) bool) ([]byte, error) {
+	if len(runs) == 0 {
+		return nb, nil
+	}
+	return eachCell(nb, func(cell map[string]json.RawMessage, id string) (bool, error) {
+		run := runs[id]
+		if run == nil || !use(run, cell) {
+			return false, nil
+		}
+		outputs := []any{}
+		for _, o := range run.Outputs {
+			outputs = append(outputs, o.inFile())
+		}
+		b, err := json.Marshal(outputs)
+		if err != nil {
+			return false, err
+		}
+		count, err := json.Marshal(run.Count)
+		cell["outputs"], cell["execution_count"] = b, count
+		if err == nil && len(run.stamps) > 0 {
+			cell["metadata"], err = withStamps(cell["metadata"], run)
+		}
+		return true, err
+	})
+}
+
+// eachCell lets do change the code cells of a notebook; do says whether it has.
+func eachCell(nb []byte, do func(cell map[string]json.RawMessage, id string) (bool, error)) ([]byte, error) {
 	var doc map[string]json.RawMessage
 	var cells []map[string]json.RawMessage
 	if err := json.Unmarshal(nb, &doc); err != nil {
@@ -103,29 +135,14 @@ func layOver(nb []byte, runs map[string]*Run, use func(*Run, map[string]json.Raw
 		var id, kind string
 		json.Unmarshal(cell["id"], &id)
 		json.Unmarshal(cell["cell_type"], &kind)
-		run := runs[id]
-		if run == nil || kind != "code" || !use(run, cell) {
+		if kind != "code" {
 			continue
 		}
-		outputs := []any{}
-		for _, o := range run.Outputs {
-			outputs = append(outputs, o.inFile())
-		}
-		b, err := json.Marshal(outputs)
+		did, err := do(cell, id)
 		if err != nil {
 			return nil, err
 		}
-		count, err := json.Marshal(run.Count)
-		if err != nil {
-			return nil, err
-		}
-		cell["outputs"], cell["execution_count"] = b, count
-		if len(run.stamps) > 0 {
-			if cell["metadata"], err = withStamps(cell["metadata"], run); err != nil {
-				return nil, err
-			}
-		}
-		changed = true
+		changed = changed || did
 	}
 	if !changed {
 		return nb, nil

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"cellar/internal/fault"
 )
@@ -19,6 +20,11 @@ func (l *Live) persist(ctx context.Context) {
 	for _, r := range l.book.order {
 		if !r.settled && r.written != r.version {
 			paths[r.Path] = true
+		}
+	}
+	for _, p := range l.book.patches {
+		if !p.written {
+			paths[p.path] = true
 		}
 	}
 	l.mu.Unlock()
@@ -39,6 +45,7 @@ func (l *Live) persistPath(ctx context.Context, path string) {
 		return
 	}
 	versions := map[*Run]int{}
+	var patched []patch
 	err = fault.New(fault.NotFound, "no_notebook", "No notebook.")
 	if path != "" {
 		err = l.h.Notebooks.Update(ctx, p, path, func(nb []byte) ([]byte, error) {
@@ -52,7 +59,16 @@ func (l *Live) persistPath(ctx context.Context, path string) {
 				}
 			}
 			defer l.mu.Unlock()
-			return layOver(nb, runs, always)
+			patches := l.book.patchesOf(path)
+			patched = patched[:0]
+			for _, p := range patches {
+				patched = append(patched, *p)
+			}
+			out, err := layOver(nb, runs, always)
+			if err == nil {
+				out, err = patchOver(out, patches)
+			}
+			return out, err
 		})
 	}
 	switch {
@@ -64,6 +80,7 @@ func (l *Live) persistPath(ctx context.Context, path string) {
 			}
 		}
 		l.book.forget()
+		l.book.patches = slices.DeleteFunc(l.book.patches, func(p *patch) bool { return p.path == path })
 		l.mu.Unlock()
 	case err != nil:
 		l.h.Log.Error("outputs not written to the notebook; they stay in the journal", "kernel", l.rec.ID, "notebook", path, "error", err)
@@ -72,6 +89,7 @@ func (l *Live) persistPath(ctx context.Context, path string) {
 		for r, v := range versions {
 			r.written = v
 		}
+		l.book.markWritten(patched)
 		l.mu.Unlock()
 	}
 }

@@ -82,9 +82,11 @@ func (o *Output) inFile() any {
 
 // book keeps the runs of one kernel. It is not safe for concurrent use.
 type book struct {
-	byMsg  map[string]*Run
-	order  []*Run
-	pathOf func() string
+	byMsg   map[string]*Run
+	order   []*Run
+	pathOf  func() string
+	shown   []shown  // outputs with a display_id that notebooks carry
+	patches []*patch // what they show now
 }
 
 func newBook(path func() string) *book {
@@ -134,6 +136,7 @@ func (b *book) request(r keep.Record, h wire.Header) *Run {
 			old.settled = true
 		}
 	}
+	b.renew(run.Path, run.CellID)
 	b.byMsg[run.MsgID] = run
 	b.order = append(b.order, run)
 	return run
@@ -225,7 +228,8 @@ func (b *book) clearIfAsked(run *Run) {
 
 // updateDisplay changes every output with that display_id, whichever cell made it.
 func (b *book) updateDisplay(id string, data, metadata json.RawMessage) bool {
-	found := false
+	b.forget() // from here on those that notebooks carry are among the shown
+	found := b.change(id, data, metadata)
 	for _, run := range b.order {
 		for _, o := range run.Outputs {
 			if id != "" && o.display == id {
@@ -262,6 +266,8 @@ func (b *book) age() {
 	for _, run := range b.order {
 		run.old = true
 	}
+	b.shown = nil // nothing that runs now knows these
+	b.patches = slices.DeleteFunc(b.patches, func(p *patch) bool { return p.written })
 }
 
 // openFrom is the seq after which the journal has all of the runs that have not
@@ -295,6 +301,7 @@ func (b *book) done(last uint64) uint64 {
 func (b *book) forget() {
 	b.order = slices.DeleteFunc(b.order, func(r *Run) bool {
 		if r.settled && r.Ended() {
+			b.remember(r)
 			delete(b.byMsg, r.MsgID)
 			return true
 		}

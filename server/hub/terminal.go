@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"cellar/internal/fault"
 	"cellar/kernel"
@@ -97,8 +98,10 @@ func (h *Hub) Terminals(ctx context.Context, p Project) ([]terminal.Info, error)
 
 // NewTerminal opens a terminal and returns its name; wish may be empty.
 func (h *Hub) NewTerminal(ctx context.Context, p Project, wish, dir string) (string, error) {
-	if wish != "" && (len(wish) > 64 || wish != path.Base(path.Clean("/"+wish))) {
-		return "", fault.New(fault.Invalid, "terminal_name", "A terminal's name has up to 64 characters and no slash.")
+	if wish != "" {
+		if err := checkTerminalName(wish); err != nil {
+			return "", err
+		}
 	}
 	list, err := h.Terminals(ctx, p)
 	if err != nil {
@@ -120,8 +123,18 @@ func (h *Hub) NewTerminal(ctx context.Context, p Project, wish, dir string) (str
 	return wish, c.Close()
 }
 
+func checkTerminalName(name string) error {
+	if name == "" || len(name) > 64 || name != path.Base(path.Clean("/"+name)) || !utf8.ValidString(name) {
+		return fault.New(fault.Invalid, "terminal_name", "A terminal's name has up to 64 characters and no slash.")
+	}
+	return nil
+}
+
 // AttachTerminal shows a terminal.
 func (h *Hub) AttachTerminal(ctx context.Context, p Project, name string, start bool, dir string) (*terminal.Client, error) {
+	if err := checkTerminalName(name); err != nil {
+		return nil, err
+	}
 	container, err := h.shells(ctx, p, start)
 	if err != nil && errors.Is(err, h.NoImage) {
 		return nil, err // says more, and what the operator can do
@@ -139,6 +152,9 @@ func (h *Hub) AttachTerminal(ctx context.Context, p Project, name string, start 
 	c, err := terminal.Attach(conn, terminal.Request{Name: name, New: start, Dir: path.Join("/project", cleanDir(dir))})
 	if errors.Is(err, terminal.ErrNone) {
 		return nil, errNoTerminal
+	}
+	if errors.Is(err, terminal.ErrFull) {
+		return nil, fault.Newf(fault.Exhausted, "too_many_terminals", "This project has %d terminals, or this terminal as many viewers: no more are opened. Close some first.", terminal.MaxTerminals)
 	}
 	return c, err
 }

@@ -7,6 +7,7 @@ const { Hub, root } = require('./lib/hub.cjs');
 const { Report } = require('./lib/report.cjs');
 const { commute } = require('./checks/commute.cjs');
 const back = require('./checks/back.cjs');
+const { hostile } = require('./checks/hostile.cjs');
 const keeping = require('./checks/keeping.cjs');
 const manners = require('./checks/manners.cjs');
 const tour = require('./checks/tour.cjs');
@@ -31,7 +32,8 @@ const GROUPS = [
   [9, back.webhook],
   [9, back.waking],
   [9, back.sessions],
-  [8, manners.quiet]
+  [8, manners.quiet],
+  [10, hostile]
 ];
 
 function arguments_() {

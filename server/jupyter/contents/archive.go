@@ -22,9 +22,6 @@ type packer interface {
 
 // archive streams a directory, or one file, as zip or tar.gz (?archiveFormat=).
 func (h *handler) archive(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return notAllowed(w, "GET, HEAD")
-	}
 	place, err := t.place(p)
 	if err != nil {
 		return err

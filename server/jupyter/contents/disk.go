@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"cellar/internal/fault"
 )
@@ -155,8 +156,9 @@ func (t *Tree) write(place string, as disguise, fill func(io.Writer) error) erro
 	return classed(place, t.writeBeside(to, old, as, fill))
 }
 
+// writeInPlace rewrites a file. Where that fails, what was in it is put back: the room it had is free again.
 func (t *Tree) writeInPlace(place string, as disguise, fill func(io.Writer) error) error {
-	f, err := t.root.OpenFile(place, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, 0o644)
+	f, err := t.root.OpenFile(place, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
 		return err
 	}
@@ -168,11 +170,22 @@ func (t *Tree) writeInPlace(place string, as disguise, fill func(io.Writer) erro
 	if err := mustBeRegular(place, info); err != nil {
 		return err
 	}
+	old, err := io.ReadAll(io.LimitReader(f, t.maxContent))
+	if err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
 	if err := f.Truncate(0); err != nil {
 		return err
 	}
 	if err := fill(f); err != nil {
-		return err
+		if info.Size() != int64(len(old)) {
+			return err // too large to be kept meanwhile
+		}
+		_, undo := f.WriteAt(old, 0)
+		return errors.Join(err, undo, f.Truncate(int64(len(old))), f.Sync())
 	}
 	return finish(f, as)
 }
@@ -212,6 +225,20 @@ func tempName() string {
 }
 
 func isTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
+
+// tempAge is how long a write may take; what is older a hub that was killed left behind.
+const tempAge = time.Hour
+
+// sweep removes a half-written file that nobody writes any more.
+func sweep(dir *os.Root, name string) {
+	random, err := hex.DecodeString(strings.TrimPrefix(name, tempPrefix))
+	if err != nil || len(random) != 8 {
+		return // not a name of ours
+	}
+	if info, err := dir.Lstat(name); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > tempAge {
+		dir.Remove(name)
+	}
+}
 
 // dress gives a new file the owner and mode of the one it replaces, or those of a new one.
 func (t *Tree) dress(f *os.File, old fs.FileInfo) error {

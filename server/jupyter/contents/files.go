@@ -10,6 +10,8 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
+
+	"cellar/internal/fault"
 )
 
 // sandboxed lets a page out of a project run scripts, but in an origin of its own: it must not reach
@@ -18,8 +20,8 @@ const sandboxed = "sandbox allow-scripts"
 
 // files serves a file as it is: ranges, conditions, ?download=1.
 func (h *handler) files(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return notAllowed(w, "GET, HEAD")
+	if r.Header.Get("Service-Worker") != "" { // what a project holds must not stay in a browser and answer for us
+		return fault.New(fault.Denied, "no_service_worker", "A file of a project cannot be a service worker.")
 	}
 	place, err := t.place(p)
 	if err != nil {
@@ -91,9 +93,6 @@ func attachment(name string) string {
 
 // view shows a file in a page of its own, where its links to files beside it work.
 func (h *handler) view(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return notAllowed(w, "GET, HEAD")
-	}
 	place, err := t.place(p)
 	if err != nil {
 		return err

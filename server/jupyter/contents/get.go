@@ -1,6 +1,8 @@
 package contents
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -36,6 +38,7 @@ type Want struct {
 	Type, Format  string
 	Content, Hash bool
 	Overlay       Overlay // may be nil
+	Trust         Trust   // nil: all is trusted
 }
 
 // Get answers the model of a file or directory.
@@ -110,21 +113,36 @@ func (t *Tree) load(m *Model, want Want) error {
 		m.Hash, m.HashAlgorithm = t.shownHash(m.Path, sum(data)), "sha256"
 	}
 	if m.Type == Notebook {
-		return loadNotebook(m, data, want.Overlay)
+		done, err := t.budget.parse(context.Background(), data)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return loadNotebook(m, data, want)
 	}
 	return loadFile(m, data, want.Format)
 }
 
-func loadNotebook(m *Model, data []byte, overlay Overlay) error {
+func loadNotebook(m *Model, data []byte, want Want) error {
 	nb, err := parseNotebook(data)
 	if err != nil {
 		return err
 	}
-	trust(&nb)
-	m.Content = nb.appendCompact(make([]byte, 0, len(data)))
-	if overlay != nil {
-		m.Content = overlay.Loaded(m.Path, m.Content)
+	distrust(&nb)
+	var inFile map[string]Sum
+	if want.Overlay != nil {
+		plain := nb.appendCompact(make([]byte, 0, len(data)))
+		if laid := want.Overlay.Loaded(m.Path, plain); !bytes.Equal(laid, plain) {
+			inFile = sumsOf(&nb)
+			if nb, err = parseNotebook(laid); err != nil {
+				return fault.Wrap(fault.Internal, "overlay", "The notebook's outputs could not be laid over it.", err)
+			}
+		}
 	}
+	if err := mark(&nb, inFile, want.Trust); err != nil {
+		return err
+	}
+	m.Content = nb.appendCompact(make([]byte, 0, len(data)))
 	m.Format = ref(JSON)
 	return nil
 }
@@ -223,6 +241,10 @@ func (t *Tree) names(place string) ([]string, *os.Root, error) {
 	for len(names) < t.maxEntries {
 		batch, err := f.Readdirnames(4096)
 		for _, name := range batch {
+			if isTemp(name) {
+				sweep(dir, name)
+				continue
+			}
 			if utf8.ValidString(name) && (t.hidden || name[0] != '.') {
 				names = append(names, name)
 			}
@@ -255,6 +277,19 @@ func join1(dir, name string) string {
 		return name
 	}
 	return dir + "/" + name
+}
+
+// sizeOf is the length of a file in bytes, 0 for what is none.
+func (t *Tree) sizeOf(p string) int64 {
+	place, err := t.place(p)
+	if err != nil {
+		return 0
+	}
+	info, err := t.root.Stat(at(place))
+	if err != nil || !info.Mode().IsRegular() || info.Size() > t.maxContent { // that is refused unread
+		return 0
+	}
+	return info.Size()
 }
 
 // Exists says whether there is something at an API path, links followed.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ type handler struct {
 	overlay func(*http.Request) Overlay
 	fail    func(http.ResponseWriter, *http.Request, error)
 	tell    func(*http.Request, Action)
+	trust   func(*http.Request) Trust
 }
 
 // Action is what a request did: get, create, save, rename, copy or delete.
@@ -29,28 +31,29 @@ type Action struct {
 
 // Handler serves the contents of the tree that open finds for a request; the tree stays open, it is
 // the caller's. overlay may be nil, and may answer nil. fail answers errors: a code of too_large is
-// for a 413, everything else goes by class. tell hears of what succeeded; it may be nil. What stands before /api, /files, /view and /directories in
+// for a 413, everything else goes by class. tell hears of what succeeded; it may be nil. trust is what the person trusts, nil for all. What stands before /api, /files, /view and /directories in
 // the request's URL must be stripped already.
 func Handler(open func(*http.Request) (*Tree, error), overlay func(*http.Request) Overlay,
-	fail func(http.ResponseWriter, *http.Request, error), tell func(*http.Request, Action)) http.Handler {
+	fail func(http.ResponseWriter, *http.Request, error), tell func(*http.Request, Action), trust func(*http.Request) Trust) http.Handler {
+	if trust == nil {
+		trust = func(*http.Request) Trust { return nil }
+	}
 	if tell == nil {
 		tell = func(*http.Request, Action) {}
 	}
 	if overlay == nil {
 		overlay = func(*http.Request) Overlay { return nil }
 	}
-	h := &handler{open, overlay, fail, tell}
-	routes := []struct {
-		prefix string
-		serve  func(http.ResponseWriter, *http.Request, *Tree, string) error
-	}{
-		{"/api/contents", h.contents}, {"/files", h.files}, {"/view", h.view}, {"/directories", h.archive},
-	}
+	h := &handler{open, overlay, fail, tell, trust}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, route := range routes {
+		for _, route := range h.routes() {
 			rest, ok := strings.CutPrefix(r.URL.EscapedPath(), route.prefix)
 			if !ok || rest != "" && rest[0] != '/' {
 				continue
+			}
+			if !slices.Contains(strings.Fields(route.methods), r.Method) {
+				_ = notAllowed(w, strings.ReplaceAll(route.methods, " ", ", "))
+				return
 			}
 			if err := h.with(w, r, rest, route.serve); err != nil {
 				fail(w, r, err)
@@ -59,6 +62,29 @@ func Handler(open func(*http.Request) (*Tree, error), overlay func(*http.Request
 		}
 		fail(w, r, fault.New(fault.NotFound, "no_such_route", "There is nothing at this address."))
 	})
+}
+
+// route is one address and all below it.
+type route struct {
+	prefix, methods string
+	serve           func(http.ResponseWriter, *http.Request, *Tree, string) error
+}
+
+func (h *handler) routes() []route {
+	return []route{
+		{"/api/contents", "GET HEAD POST PUT PATCH DELETE", h.contents},
+		{"/files", "GET HEAD", h.files}, {"/view", "GET HEAD", h.view}, {"/directories", "GET HEAD", h.archive},
+	}
+}
+
+// Routes lists what Handler answers: method and address, {path...} for all below.
+func Routes() (out []string) {
+	for _, r := range (&handler{}).routes() {
+		for method := range strings.FieldsSeq(r.methods) {
+			out = append(out, method+" "+r.prefix+"/{path...}")
+		}
+	}
+	return out
 }
 
 func (h *handler) with(w http.ResponseWriter, r *http.Request, escaped string,
@@ -79,7 +105,10 @@ func (h *handler) contents(w http.ResponseWriter, r *http.Request, t *Tree, p st
 		return h.checkpoints(w, r, t, file, id)
 	}
 	if file, ok := strings.CutSuffix(p, "/trust"); ok && r.Method == http.MethodPost && t.Exists(file) && !t.Exists(p) {
-		w.WriteHeader(http.StatusCreated) // all notebooks of a project are trusted (see trust)
+		if err := t.TrustAll(file, h.trust(r)); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusCreated)
 		return nil
 	}
 	switch r.Method {
@@ -99,7 +128,7 @@ func (h *handler) contents(w http.ResponseWriter, r *http.Request, t *Tree, p st
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	return notAllowed(w, "GET, HEAD, POST, PUT, PATCH, DELETE")
+	return notAllowed(w, "GET, HEAD, POST, PUT, PATCH, DELETE") // routes lets no other through
 }
 
 func notAllowed(w http.ResponseWriter, allow string) error {
@@ -131,13 +160,20 @@ func (t *Tree) checkpointPath(p string) (file, id string, ok bool) {
 
 func (h *handler) get(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
 	q := r.URL.Query()
-	want := Want{Type: q.Get("type"), Format: q.Get("format"), Overlay: h.overlay(r)}
+	want := Want{Type: q.Get("type"), Format: q.Get("format"), Overlay: h.overlay(r), Trust: h.trust(r)}
 	var err error
 	if want.Content, err = flag(q, "content", true); err != nil {
 		return err
 	}
 	if want.Hash, err = flag(q, "hash", false); err != nil {
 		return err
+	}
+	if want.Content {
+		share := 2 * t.sizeOf(p) // as read, and as told
+		if err := t.budget.body(share); err != nil {
+			return err
+		}
+		defer t.budget.bodyDone(share)
 	}
 	m, err := t.Get(p, want)
 	if err != nil {
@@ -161,10 +197,11 @@ func flag(q url.Values, name string, unsaid bool) (bool, error) {
 
 // post makes something new under a name of the server's choice.
 func (h *handler) post(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	v, err := smallBody(w, r)
+	v, done, err := smallBody(w, r, t.budget)
 	if err != nil {
 		return err
 	}
+	defer done()
 	var m *Model
 	did := Action{Name: "create"}
 	if from := v.get("copy_from").unquoted(); from != "" {
@@ -182,10 +219,16 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, t *Tree, p string
 }
 
 func (h *handler) put(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	body, err := bodyOf(w, r, t.maxContent)
+	body, done, err := bodyOf(w, r, t.maxContent, t.budget)
 	if err != nil {
 		return err
 	}
+	defer done()
+	release, err := t.budget.parse(r.Context(), body)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if len(body) == 0 {
 		m, err := t.New(p, "", "")
 		if err != nil {
@@ -201,7 +244,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, t *Tree, p string)
 	if copyFrom != "" {
 		return fault.New(fault.Invalid, "copy_with_put", "Cannot copy with PUT, only POST.")
 	}
-	in.overlay = h.overlay(r)
+	in.overlay, in.trust = h.overlay(r), h.trust(r)
 	m, made, err := t.save(p, in)
 	if err != nil {
 		return err
@@ -214,10 +257,11 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, t *Tree, p string)
 }
 
 func (h *handler) patch(w http.ResponseWriter, r *http.Request, t *Tree, p string) error {
-	v, err := smallBody(w, r)
+	v, done, err := smallBody(w, r, t.budget)
 	if err != nil {
 		return err
 	}
+	defer done()
 	to := v.get("path")
 	if !to.is(kindString) {
 		return fault.New(fault.Invalid, "no_path", "The new path is missing.")
@@ -314,40 +358,71 @@ func writeBytes(w http.ResponseWriter, status int, out []byte) error {
 }
 
 // smallBody parses a body that holds names only. An empty one is an object without members.
-func smallBody(w http.ResponseWriter, r *http.Request) (*value, error) {
-	body, err := bodyOf(w, r, 1<<20)
+func smallBody(w http.ResponseWriter, r *http.Request, b *Budget) (v *value, done func(), err error) {
+	body, done, err := bodyOf(w, r, 1<<20, b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(body) == 0 {
-		return &value{kind: kindObject}, nil
+		return &value{kind: kindObject}, done, nil
 	}
-	v, err := parse(body)
+	parsed, err := parse(body)
+	if err == nil && !parsed.is(kindObject) && string(parsed.text) != "null" {
+		err = fault.New(fault.Invalid, "not_an_object", "A JSON object is expected.")
+	}
 	if err != nil {
-		return nil, err
+		done()
+		return nil, nil, err
 	}
-	if !v.is(kindObject) && string(v.text) != "null" {
-		return nil, fault.New(fault.Invalid, "not_an_object", "A JSON object is expected.")
-	}
-	return &v, nil
+	return &parsed, done, nil
 }
 
-func bodyOf(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+// bodyOf reads a body of at most limit bytes. It counts against the budget until done is called.
+func bodyOf(w http.ResponseWriter, r *http.Request, limit int64, b *Budget) (body []byte, done func(), err error) {
+	tooLarge := fault.Newf(fault.Exhausted, "too_large", "The request is larger than the limit of %d bytes.", limit)
 	if r.ContentLength > limit {
-		return nil, fault.Newf(fault.Exhausted, "too_large", "The request is larger than the limit of %d bytes.", limit)
+		return nil, nil, tooLarge
 	}
-	var body []byte
-	var err error
+	share := int64(0)
+	defer func() {
+		if err != nil {
+			b.bodyDone(share)
+		}
+	}()
 	limited := http.MaxBytesReader(w, r.Body, limit)
-	if n := r.ContentLength; n > 0 && n <= 64<<20 { // said and harmless: no growing
-		body = make([]byte, n)
-		_, err = io.ReadFull(limited, body)
-	} else {
-		body, err = io.ReadAll(limited)
+	next := int64(64 << 10) // unsaid: room grows as bytes come
+	if n := r.ContentLength; n > 0 {
+		next = min(n, 64<<20) + 1 // said: most of it at once
 	}
-	var tooMuch *http.MaxBytesError
-	if errors.As(err, &tooMuch) {
-		return nil, fault.Newf(fault.Exhausted, "too_large", "The request is larger than the limit of %d bytes.", limit)
+	for {
+		if err := b.body(next); err != nil {
+			return nil, nil, err
+		}
+		share += next
+		body = append(make([]byte, 0, share), body...)
+		body, err = fillUp(limited, body)
+		var tooMuch *http.MaxBytesError
+		switch {
+		case err == nil:
+			next = share
+			continue
+		case errors.As(err, &tooMuch):
+			return nil, nil, tooLarge
+		case err == io.EOF:
+			return body, func() { b.bodyDone(share) }, nil
+		}
+		return nil, nil, fault.Wrap(fault.Invalid, "body_cut", "The request's body did not arrive whole.", err)
 	}
-	return body, fault.Wrap(fault.Invalid, "body_cut", "The request's body did not arrive whole.", err)
+}
+
+// fillUp reads until there is no more room, or no more to read. Not io.ReadFull, which makes one error
+// of a body that ends and one that is cut.
+func fillUp(r io.Reader, body []byte) ([]byte, error) {
+	for len(body) < cap(body) {
+		n, err := r.Read(body[len(body):cap(body)])
+		if body = body[:len(body)+n]; err != nil {
+			return body, err
+		}
+	}
+	return body, nil
 }

@@ -41,7 +41,7 @@ func serve(t *testing.T, overlay contents.Overlay, options ...contents.Option) *
 		t.Fatal(err)
 	}
 	h := contents.Handler(func(*http.Request) (*contents.Tree, error) { return tree, nil },
-		func(*http.Request) contents.Overlay { return overlay }, door, nil)
+		func(*http.Request) contents.Overlay { return overlay }, door, nil, nil)
 	s := httptest.NewServer(http.StripPrefix("/base", h))
 	t.Cleanup(func() { s.Close(); tree.Close() })
 	return &place{t, dir, tree, s.URL + "/base"}

@@ -19,7 +19,11 @@ const NewNotebook = `{"cells":[],"metadata":{},"nbformat":4,"nbformat_minor":5}`
 func parseNotebook(in []byte) (value, error) {
 	v, err := parse(in)
 	if err != nil {
-		return value{}, fault.Wrap(fault.ClassOf(err), "notebook_unreadable",
+		code := "notebook_unreadable"
+		if fault.CodeOf(err) == "too_large" {
+			code = "too_large"
+		}
+		return value{}, fault.Wrap(fault.ClassOf(err), code,
 			"The notebook cannot be read. "+fault.Sentence(err), err)
 	}
 	return v, toMemory(&v)
@@ -34,6 +38,9 @@ func toMemory(nb *value) error {
 	ensure(nb, "metadata", kindObject)
 	ensure(nb, "cells", kindArray)
 	cells := nb.get("cells").kids
+	if len(cells) > maxCells {
+		return fault.Newf(fault.Exhausted, "too_large", "The notebook has %d cells; %d are the most that can be opened.", len(cells), maxCells)
+	}
 	for i := range cells {
 		if !cells[i].is(kindObject) {
 			return fault.Newf(fault.Invalid, "notebook_unreadable",
@@ -172,18 +179,6 @@ func validID(id string) bool {
 		}
 	}
 	return true
-}
-
-// trust marks the code cells trusted, so that the browser shows their HTML and scripts. Jupyter asks
-// a database of signatures; here the files of a project are its members' own, and whoever may open
-// one may run it as well. (Content from outside a project is to be asked about when it is brought in.)
-func trust(nb *value) {
-	cells := nb.get("cells").kids
-	for i := range cells {
-		if cells[i].get("cell_type").str() == "code" {
-			cells[i].get("metadata").set("trusted", literal("true"))
-		}
-	}
 }
 
 // diskForm encodes a notebook in memory as nbformat writes it. It takes nb apart: do not use it after.

@@ -109,7 +109,9 @@ func TestMemoryForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trust(&nb)
+	if err := mark(&nb, nil, nil); err != nil {
+		t.Fatal(err)
+	}
 	got := string(nb.appendCompact(nil))
 	for _, part := range []string{
 		`"source":"a\nb"`, `"text/html":"<p>x"`, `"application/x+json":["k"]`, `"text":"12"`, `"execution_count":null`,

@@ -21,6 +21,7 @@ type Incoming struct {
 	Content      json.RawMessage // absent: nil
 	Chunk        int             // of a large upload: 1, 2, ... and -1 for the last; 0: all at once
 	Overlay      Overlay         // may be nil
+	Trust        Trust           // may be nil
 }
 
 // incoming is Incoming with its content parsed.
@@ -29,11 +30,12 @@ type incoming struct {
 	content      *value
 	chunk        int
 	overlay      Overlay
+	trust        Trust
 }
 
 // Save writes a file, notebook or directory and answers its model without content.
 func (t *Tree) Save(p string, in Incoming) (*Model, error) {
-	parsed := incoming{kind: in.Type, format: in.Format, chunk: in.Chunk, overlay: in.Overlay}
+	parsed := incoming{kind: in.Type, format: in.Format, chunk: in.Chunk, overlay: in.Overlay, trust: in.Trust}
 	if in.Content != nil {
 		v, err := parse(in.Content)
 		if err != nil {
@@ -145,10 +147,14 @@ func (t *Tree) saveNotebook(place string, in incoming) (hash string, err error) 
 	if err := toMemory(&nb); err != nil {
 		return "", err
 	}
+	sent, trusted := sumsOf(&nb), markedTrusted(&nb)
 	if in.overlay != nil && in.overlay.Lays(place) {
 		if nb, err = parseNotebook(in.overlay.Saving(place, nb.appendCompact(nil))); err != nil {
 			return "", fault.Wrap(fault.Internal, "overlay", "The notebook's outputs could not be laid over it.", err)
 		}
+	}
+	if err := learn(&nb, sent, trusted, in.trust); err != nil {
+		return "", err
 	}
 	if hash, err = t.put(place, diskForm(&nb), disguise{}); err != nil {
 		return "", err

@@ -30,6 +30,7 @@ type Tree struct {
 	hidden     bool
 	maxContent int64
 	maxEntries int
+	budget     *Budget
 }
 
 // Option changes how a Tree is opened.
@@ -38,7 +39,11 @@ type Option func(*Tree)
 // WithHidden lists and opens names that start with a dot.
 func WithHidden() Option { return func(t *Tree) { t.hidden = true } }
 
-// WithMaxContent bounds, in bytes, a file that travels inside JSON, either way. 1 GiB if not given.
+// WithBudget lets the tree's documents share memory with those of others.
+func WithBudget(b *Budget) Option { return func(t *Tree) { t.budget = b } }
+
+// WithMaxContent bounds, in bytes, a file that travels inside JSON, either way. 256 MiB if not given;
+// larger ones are uploaded in chunks and downloaded as they are.
 func WithMaxContent(n int64) Option { return func(t *Tree) { t.maxContent = n } }
 
 // Open opens the tree below dir, which must exist. Close ends it.
@@ -47,7 +52,7 @@ func Open(dir string, owner Owner, options ...Option) (*Tree, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.ClassOf(err), "tree_unavailable", "The files cannot be opened.", err)
 	}
-	t := &Tree{root: root, owner: owner, maxContent: 1 << 30, maxEntries: 200_000}
+	t := &Tree{root: root, owner: owner, maxContent: 256 << 20, maxEntries: 200_000}
 	for _, o := range options {
 		o(t)
 	}
@@ -57,9 +62,15 @@ func Open(dir string, owner Owner, options ...Option) (*Tree, error) {
 // Close releases the directory. Calls under way end first or fail.
 func (t *Tree) Close() error { return t.root.Close() }
 
+// maxPath bounds an API path in bytes, as systems bound theirs.
+const maxPath = 4096
+
 // place checks an API path and answers it without slashes at its ends; "" is the root. Hidden names
 // are not there unless the tree shows them.
 func (t *Tree) place(p string) (string, error) {
+	if len(p) > maxPath {
+		return "", fault.Newf(fault.Invalid, "bad_path", "The path is longer than %d bytes.", maxPath)
+	}
 	if strings.IndexByte(p, 0) >= 0 || !utf8.ValidString(p) {
 		return "", fault.New(fault.Invalid, "bad_path", "The path has characters that no file name can have.")
 	}

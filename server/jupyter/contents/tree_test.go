@@ -233,7 +233,7 @@ func TestUpdateNotebookIsInvisible(t *testing.T) {
 	}
 	before := get(t, p.tree, "n.ipynb", contents.Want{Hash: true})
 	for _, to := range []string{"first", "second"} {
-		err := p.tree.UpdateNotebook("n.ipynb", func(nb []byte) ([]byte, error) {
+		err := p.tree.UpdateNotebook("n.ipynb", nil, func(nb []byte) ([]byte, error) {
 			if !bytes.Contains(nb, []byte(`"source":"print(1)\nprint(2)"`)) {
 				t.Errorf("not the form in memory: %s", nb)
 			}
@@ -271,7 +271,7 @@ func TestUpdateNotebookIsInvisible(t *testing.T) {
 		t.Error("a stranger's write is hidden")
 	}
 	boom := errors.New("boom")
-	if err := p.tree.UpdateNotebook("m.ipynb", func([]byte) ([]byte, error) { return nil, boom }); !errors.Is(err, boom) {
+	if err := p.tree.UpdateNotebook("m.ipynb", nil, func([]byte) ([]byte, error) { return nil, boom }); !errors.Is(err, boom) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -283,7 +283,7 @@ func TestUpdatesDoNotInterleave(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if err := p.tree.UpdateNotebook("n.ipynb", func(nb []byte) ([]byte, error) {
+			if err := p.tree.UpdateNotebook("n.ipynb", nil, func(nb []byte) ([]byte, error) {
 				return bytes.Replace(nb, []byte(`"n":"`), []byte(`"n":"x`), 1), nil
 			}); err != nil {
 				t.Error(err)
@@ -355,7 +355,7 @@ func TestUpdateGivesWay(t *testing.T) {
 	p := serve(t, nil)
 	p.write("n.ipynb", demo)
 	calls := 0
-	err := p.tree.UpdateNotebook("n.ipynb", func(nb []byte) ([]byte, error) {
+	err := p.tree.UpdateNotebook("n.ipynb", nil, func(nb []byte) ([]byte, error) {
 		if calls++; calls == 1 {
 			p.write("n.ipynb", strings.Replace(demo, "print(1)", "kernel's own text", 1))
 		}

@@ -2,6 +2,7 @@ package contents
 
 import (
 	"bytes"
+	"context"
 	"io/fs"
 
 	"cellar/internal/fault"
@@ -11,15 +12,15 @@ import (
 // memory. The file keeps its time of change, and clients go on seeing the hash they know, so that a
 // browser with the notebook open does not take this for somebody else's edit. When fn answers nil or an
 // error nothing is written. fn may be called again where a kernel wrote the file in the meantime, and
-// must not call the tree for the same path.
-func (t *Tree) UpdateNotebook(p string, fn func(nb []byte) ([]byte, error)) error {
+// must not call the tree for the same path. What it changes is trusted where it is trust's own.
+func (t *Tree) UpdateNotebook(p string, trust Trust, fn func(nb []byte) ([]byte, error)) error {
 	place, err := t.place(p)
 	if err != nil {
 		return err
 	}
 	defer t.locks.hold(place)()
 	for range 5 {
-		if done, err := t.update(place, fn); done || err != nil {
+		if done, err := t.update(place, trust, fn); done || err != nil {
 			return err
 		}
 	}
@@ -27,20 +28,29 @@ func (t *Tree) UpdateNotebook(p string, fn func(nb []byte) ([]byte, error)) erro
 }
 
 // update answers done unless the file changed under it.
-func (t *Tree) update(place string, fn func(nb []byte) ([]byte, error)) (done bool, err error) {
+func (t *Tree) update(place string, trust Trust, fn func(nb []byte) ([]byte, error)) (done bool, err error) {
 	data, info, err := t.read(place)
 	if err != nil {
 		return false, err
 	}
+	release, err := t.budget.parse(context.Background(), data)
+	if err != nil {
+		return false, err
+	}
+	defer release()
 	nb, err := parseNotebook(data)
 	if err != nil {
 		return false, err
 	}
+	before := sumsOf(&nb)
 	changed, err := fn(nb.appendCompact(make([]byte, 0, len(data))))
 	if err != nil || changed == nil {
 		return true, err
 	}
 	if nb, err = parseNotebook(changed); err != nil {
+		return false, err
+	}
+	if err := learn(&nb, before, nil, trust); err != nil {
 		return false, err
 	}
 	out := diskForm(&nb)
@@ -50,10 +60,10 @@ func (t *Tree) update(place string, fn func(nb []byte) ([]byte, error)) (done bo
 	if now, err := t.root.Stat(at(place)); err != nil || !sameVersion(info, now) {
 		return false, classed(place, err)
 	}
-	before, after := sum(data), sum(out)
-	client := t.shownHash(place, before)
+	old, after := sum(data), sum(out)
+	client := t.shownHash(place, old)
 	// Noted first: a client that looks between the two steps must know the new bytes.
-	t.aliases.note(place, alias{disk: after, before: before, client: client})
+	t.aliases.note(place, alias{disk: after, before: old, client: client})
 	_, err = t.put(place, out, disguise{changed: info.ModTime(), disk: after, client: client})
 	return true, err
 }

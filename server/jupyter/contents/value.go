@@ -1,7 +1,9 @@
 package contents
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"cellar/internal/fault"
@@ -28,14 +30,26 @@ const (
 // A kernel writes notebooks too, so a document is hostile until parsed.
 const (
 	maxDepth  = 500
-	maxValues = 8 << 20 // of 80 bytes each
+	maxValues = 8 << 20
+	maxCells  = 100_000
+	valueSize = 80 * 3 // bytes: one itself, and its place in a parser's stack, which is up to twice as long
 )
+
+// valuesIn is how many values a document has at most.
+func valuesIn(in []byte) int64 {
+	n := 1
+	for _, c := range []string{",", "[", "{"} {
+		n += bytes.Count(in, []byte(c))
+	}
+	return int64(min(n, maxValues))
+}
 
 type parser struct {
 	in    []byte
 	at    int
 	depth int
 	count int
+	stack []value // children of what is not at its end yet
 }
 
 // parse reads one JSON document. NaN and the infinities, which Python writes and no browser reads,
@@ -132,17 +146,23 @@ func (p *parser) nested(end byte, one func() (value, error)) (v value, err error
 		p.at++
 		return v, nil
 	}
+	first := len(p.stack)
 	for {
 		kid, err := one()
 		if err != nil {
 			return v, err
 		}
-		v.kids = append(v.kids, kid)
+		if len(p.stack) == cap(p.stack) {
+			p.stack = slices.Grow(p.stack, len(p.stack)+16) // doubled, where append would add a quarter
+		}
+		p.stack = append(p.stack, kid)
 		switch p.peek() {
 		case ',':
 			p.at++
 		case end:
 			p.at++
+			v.kids = append(make([]value, 0, len(p.stack)-first), p.stack[first:]...)
+			p.stack = p.stack[:first]
 			if v.kind == kindObject {
 				v.kids = lastOfEachName(v.kids)
 			}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,13 +44,10 @@ func Emit(h *hub.Hub, project string, e Emitted) {
 func Handler(c Config) http.Handler {
 	m := http.NewServeMux()
 	h := &handler{c}
-	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"POST /api/events":          h.post,
-		"GET /api/events/subscribe": h.subscribe,
-		"/": func(http.ResponseWriter, *http.Request) error {
-			return fault.New(fault.NotFound, "not_found", "There is nothing at this address.")
-		},
-	} {
+	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		c.Fail(w, r, fault.New(fault.NotFound, "not_found", "There is nothing at this address."))
+	})
+	for pattern, f := range h.routes() {
 		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if err := f(w, r); err != nil {
 				c.Fail(w, r, err)
@@ -57,6 +55,16 @@ func Handler(c Config) http.Handler {
 		})
 	}
 	return m
+}
+
+// Routes lists what Handler answers, as patterns of http.ServeMux.
+func Routes() []string { return slices.Sorted(maps.Keys((&handler{}).routes())) }
+
+func (h *handler) routes() map[string]func(http.ResponseWriter, *http.Request) error {
+	return map[string]func(http.ResponseWriter, *http.Request) error{
+		"POST /api/events":          h.post,
+		"GET /api/events/subscribe": h.subscribe,
+	}
 }
 
 type handler struct{ Config }

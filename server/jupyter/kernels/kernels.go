@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +36,21 @@ const maxBody = 1 << 20
 func Handler(c Config) http.Handler {
 	m := http.NewServeMux()
 	h := &handler{Config: c}
-	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
+	for pattern, f := range h.routes() {
+		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := f(w, r); err != nil {
+				c.Fail(w, r, err)
+			}
+		})
+	}
+	return m
+}
+
+// Routes lists what Handler answers, as patterns of http.ServeMux.
+func Routes() []string { return slices.Sorted(maps.Keys((&handler{}).routes())) }
+
+func (h *handler) routes() map[string]func(http.ResponseWriter, *http.Request) error {
+	return map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /api/kernelspecs":             h.specs,
 		"GET /api/kernelspecs/{name}":      h.spec,
 		"GET /kernelspecs/{name}/{file}":   h.resource,
@@ -50,14 +66,7 @@ func Handler(c Config) http.Handler {
 		"GET /api/sessions/{id}":           h.session,
 		"PATCH /api/sessions/{id}":         h.changeSession,
 		"DELETE /api/sessions/{id}":        h.closeSession,
-	} {
-		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := f(w, r); err != nil {
-				c.Fail(w, r, err)
-			}
-		})
 	}
-	return m
 }
 
 type handler struct{ Config }
@@ -186,7 +195,11 @@ func (h *handler) channels(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return nil // the upgrader has answered
 	}
-	client := l.Attach(r.URL.Query().Get("session_id"))
+	client, err := l.Attach(r.URL.Query().Get("session_id"))
+	if err != nil {
+		proxy.Refuse(ws, fault.Sentence(err))
+		return nil
+	}
 	err = proxy.Kernel(r.Context(), ws, client.Queue, func(ch kernelChannel, m *kernelMessage) error {
 		return l.SendFrom(client, ch, m)
 	})

@@ -58,7 +58,7 @@ type manifest struct {
 }
 
 // New reads the build and answers a handler for requests whose URL starts with /lab, /doc, /static/lab,
-// /api/config, /api/resolvePath, /lsp or is /favicon.ico. What stands before those must
+// /api/config, /lsp or is /favicon.ico. What stands before those must
 // be stripped from the URL already; it is found again for links.
 func New(c Config) (http.Handler, error) {
 	l := &lab{Config: c}
@@ -112,10 +112,20 @@ func (l *lab) routes() []route {
 		{"/lab", read, l.labPage},
 		{"/doc", read, l.docPage},
 		{"/api/config", "GET HEAD PUT PATCH", l.configRoute},
-		{"/api/resolvePath", read, nothing},
 		{"/lsp/status", read, l.lsp},
 		{"/favicon.ico", read, favicon},
 	}
+}
+
+// Routes lists what the handler of New answers: method and address, {path...}
+// for all below.
+func Routes() (out []string) {
+	for _, r := range (&lab{}).routes() {
+		for method := range strings.FieldsSeq(r.methods) {
+			out = append(out, method+" "+r.prefix+"/{path...}")
+		}
+	}
+	return out
 }
 
 func (l *lab) serve(w http.ResponseWriter, r *http.Request) {

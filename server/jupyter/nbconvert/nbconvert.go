@@ -67,6 +67,11 @@ func Handler(c Config) http.Handler {
 	})
 }
 
+// Routes lists what Handler answers.
+func Routes() []string {
+	return []string{"GET /api/nbconvert", "GET /nbconvert/{format}/{path...}", "POST /nbconvert/{format}"}
+}
+
 type handler struct{ Config }
 
 var errNone = fault.New(fault.NotFound, "not_found", "There is nothing at this address.")

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,13 +34,7 @@ type Config struct {
 func Handler(c Config) http.Handler {
 	m := http.NewServeMux()
 	h := &handler{c}
-	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /api/terminals":              h.list,
-		"POST /api/terminals":             h.open,
-		"GET /api/terminals/{name}":       h.get,
-		"DELETE /api/terminals/{name}":    h.close,
-		"GET /terminals/websocket/{name}": h.socket,
-	} {
+	for pattern, f := range h.routes() {
 		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if err := f(w, r); err != nil {
 				c.Fail(w, r, err)
@@ -46,6 +42,19 @@ func Handler(c Config) http.Handler {
 		})
 	}
 	return m
+}
+
+// Routes lists what Handler answers, as patterns of http.ServeMux.
+func Routes() []string { return slices.Sorted(maps.Keys((&handler{}).routes())) }
+
+func (h *handler) routes() map[string]func(http.ResponseWriter, *http.Request) error {
+	return map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /api/terminals":              h.list,
+		"POST /api/terminals":             h.open,
+		"GET /api/terminals/{name}":       h.get,
+		"DELETE /api/terminals/{name}":    h.close,
+		"GET /terminals/websocket/{name}": h.socket,
+	}
 }
 
 type handler struct{ Config }
@@ -82,9 +91,12 @@ func (h *handler) open(w http.ResponseWriter, r *http.Request) error {
 		Name string `json:"name"`
 		CWD  string `json:"cwd"`
 	}
-	b, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
 		return fault.Wrap(fault.Invalid, "bad_body", "The request could not be read.", err)
+	}
+	if len(b) > maxBody {
+		return fault.New(fault.Exhausted, "too_large", "The request is too large.")
 	}
 	if len(b) > 0 && json.Unmarshal(b, &in) != nil {
 		return fault.New(fault.Invalid, "bad_json", "The request is not valid JSON.")
@@ -118,12 +130,20 @@ func (h *handler) close(w http.ResponseWriter, r *http.Request) error {
 }
 
 const (
+	maxBody    = 64 << 10
 	maxMessage = 1 << 20
 	pingEvery  = 30 * time.Second
 )
 
 func (h *handler) socket(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
+	// First, as attaching may start a container: no page but ours makes us do that.
+	if !websocket.IsWebSocketUpgrade(r) {
+		return fault.New(fault.Invalid, "websocket_expected", "This address is for a websocket.")
+	}
+	if !h.Origin(r) {
+		return fault.New(fault.Denied, "foreign_page", "This request comes from a page of another address.")
+	}
 	c, err := h.Hub.AttachTerminal(r.Context(), h.Project(r), name, true, "")
 	if err != nil {
 		return err
@@ -221,23 +241,48 @@ func (s *screen) listen(c *terminal.Client) {
 			return
 		}
 		beat("")
-		var m []any
-		if json.Unmarshal(b, &m) != nil || len(m) == 0 {
+		o, ok := parseOrder(b)
+		if !ok {
 			return
 		}
-		switch m[0] {
-		case "stdin":
-			if text, ok := arg(m, 1).(string); !ok || c.Write([]byte(text)) != nil {
-				return
-			}
-		case "set_size":
-			rows, ok1 := arg(m, 1).(float64)
-			cols, ok2 := arg(m, 2).(float64)
-			if !ok1 || !ok2 || c.Resize(bounded(rows), bounded(cols)) != nil {
-				return
-			}
+		if o.resize {
+			err = c.Resize(o.rows, o.cols)
+		} else {
+			err = c.Write([]byte(o.text))
+		}
+		if err != nil {
+			return
 		}
 	}
+}
+
+// order is what a browser wants of a terminal: to type something, or another size.
+type order struct {
+	text       string
+	resize     bool
+	rows, cols uint16
+}
+
+// parseOrder reads a message of a browser. One that we do not know types nothing;
+// one that is not well-formed is not ok.
+func parseOrder(b []byte) (o order, ok bool) {
+	var m []any
+	if json.Unmarshal(b, &m) != nil || len(m) == 0 {
+		return o, false
+	}
+	switch m[0] {
+	case "stdin":
+		o.text, ok = arg(m, 1).(string)
+		return o, ok
+	case "set_size":
+		rows, ok1 := arg(m, 1).(float64)
+		cols, ok2 := arg(m, 2).(float64)
+		if !ok1 || !ok2 {
+			return o, false
+		}
+		return order{resize: true, rows: bounded(rows), cols: bounded(cols)}, true
+	}
+	return o, true
 }
 
 func arg(m []any, i int) any {

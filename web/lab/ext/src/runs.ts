@@ -1,5 +1,6 @@
 // Cells that the server runs for this notebook go on showing their outputs in a page that did not start them.
 import { ICellModel, ICodeCellModel } from '@jupyterlab/cells';
+import { PageConfig } from '@jupyterlab/coreutils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { Kernel, KernelMessage } from '@jupyterlab/services';
 import { ISignal } from '@lumino/signaling';
@@ -7,6 +8,8 @@ import { tellWhatEnded } from './away';
 import * as hub from './hub';
 import { IKernels } from './kernels';
 
+/** What runs here is this person's own doing: not for an administrator who looks into somebody's project. */
+const OWN = PageConfig.getOption('cellarTrust') === 'true';
 const UNDER_WAY = new Set<hub.Run['state']>(['queued', 'running']);
 /** Milliseconds in which outputs may still arrive by the kernel's socket after the hub said that a run has ended. */
 const GRACE = 2000;
@@ -170,7 +173,9 @@ class Outputs {
   constructor(private readonly _cell: ICodeCellModel) {}
 
   replace(outputs: any[]): void {
-    this._cell.trusted = true; // as for any cell that was just run: else widgets and scripts stay hidden
+    if (OWN) {
+      this._cell.trusted = true; // as for any cell that was just run: else widgets and scripts stay hidden
+    }
     this._cell.outputs.clear();
     this._displays.clear();
     outputs.forEach(output => this.add(output));
