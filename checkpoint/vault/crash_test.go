@@ -125,7 +125,7 @@ func check(t *testing.T, v *Vault, m *model, n int, how blobtest.Failure) {
 	ok(t, err)
 	for _, name := range names {
 		if m.memory[name] == nil {
-			if how == blobtest.Crash && (name == "n0" || name == "n1") {
+			if name == "n0" || name == "n1" {
 				t.Errorf("%s at call %d: %s is there, and was not acknowledged", how, n, name)
 			}
 			ok(t, v.Delete(ctx, name))

@@ -54,25 +54,36 @@ func (v *Vault) GC(ctx context.Context) (Collected, error) {
 		return Collected{}, err
 	}
 	defer func() { <-v.upkeep }()
-	g := &gc{v: v, owner: &owner{"collection"}, moves: map[uint32]*forward{},
-		c: &collection{marks: newMarker(v.Reader), roots: map[Location]bool{}, done: make(chan struct{})}}
+	g := newGC(v)
 	defer g.end()
-	if err := g.mark(ctx); err != nil {
-		return Collected{}, fmt.Errorf("collect: %w", err)
-	}
-	g.plan()
-	if err := g.rewrite(ctx); err != nil {
-		return Collected{}, fmt.Errorf("collect: %w", err)
-	}
-	idle, err := g.forwards(ctx)
-	if err != nil {
-		return Collected{}, fmt.Errorf("collect: %w", err)
-	}
-	g.swap()
-	if err := g.remove(ctx, idle); err != nil {
-		return g.did, fmt.Errorf("collect: %w", err)
+	for _, step := range []func(context.Context) error{g.cut, g.closing, g.copies, g.removal} {
+		if err := step(ctx); err != nil {
+			return g.did, fmt.Errorf("collect: %w", err)
+		}
 	}
 	return g.did, nil
+}
+
+func newGC(v *Vault) *gc {
+	return &gc{v: v, owner: &owner{"collection"}, moves: map[uint32]*forward{},
+		c: &collection{marks: newMarker(v.Reader), roots: map[Location]bool{}, done: make(chan struct{})}}
+}
+
+// copies is step 4, up to where the old segments go.
+func (g *gc) copies(ctx context.Context) error {
+	g.plan(ctx)
+	if err := g.rewrite(ctx); err != nil {
+		return err
+	}
+	var err error
+	g.idle, err = g.forwards(ctx)
+	return err
+}
+
+// removal is the rest of step 4.
+func (g *gc) removal(ctx context.Context) error {
+	g.swap(ctx)
+	return g.remove(ctx, g.idle)
 }
 
 // alone waits until no other upkeep runs.
@@ -157,6 +168,7 @@ type gc struct {
 	going map[uint32]bool     // segments that go
 	copy  []uint32            // those of them whose living entries are copied
 	moves map[uint32]*forward // where to
+	idle  []uint32            // tables of moves that nothing needs any more
 }
 
 // end lets sessions go on as they like.
@@ -181,9 +193,9 @@ func (g *gc) end() {
 	}
 }
 
-// mark does steps 1 to 3.
-func (g *gc) mark(ctx context.Context) error {
-	v, m := g.v, g.c.marks
+// cut does steps 1 and 2.
+func (g *gc) cut(ctx context.Context) error {
+	v := g.v
 	v.mu.Lock()
 	clear(v.recent)
 	g.c.cut = maps.Clone(v.sealed)
@@ -197,20 +209,23 @@ func (g *gc) mark(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := g.markAll(ctx, names, holding); err != nil {
-		return err
-	}
+	return g.markAll(ctx, names, holding)
+}
+
+// closing is step 3.
+func (g *gc) closing(ctx context.Context) error {
+	v := g.v
 	v.mu.Lock()
 	v.sweep = g.c
-	names = slices.Collect(maps.Keys(v.recent))
-	holding = v.heldLocked()
+	names := slices.Collect(maps.Keys(v.recent))
+	holding := v.heldLocked()
 	v.mu.Unlock()
 	if err := g.markAll(ctx, names, holding); err != nil {
 		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	maps.Copy(g.c.roots, m.roots)
+	maps.Copy(g.c.roots, g.c.marks.roots)
 	g.c.final = true
 	close(g.c.done)
 	return nil
@@ -230,13 +245,13 @@ const fewSmall = 3
 
 // plan decides which segments go: those that nothing uses, those of which less
 // than half is used, and small ones if there are many.
-func (g *gc) plan() {
+func (g *gc) plan(ctx context.Context) {
 	g.going = map[uint32]bool{}
 	var small []uint32
 	for _, n := range slices.Sorted(maps.Keys(g.c.cut)) {
 		size := g.c.cut[n]
 		g.did.Before += size
-		live, all := g.live(n)
+		live, all := g.live(ctx, n)
 		switch {
 		case live == 0:
 			g.going[n] = true
@@ -258,12 +273,12 @@ func (g *gc) plan() {
 }
 
 // live answers how many entries of a segment are used, of how many.
-func (g *gc) live(n uint32) (live, all int) {
+func (g *gc) live(ctx context.Context, n uint32) (live, all int) {
 	b := g.c.marks.bits[n]
 	if b == nil {
 		return 0, 1
 	}
-	f, err := g.v.footer(context.Background(), n)
+	f, err := g.v.footer(ctx, n)
 	if err != nil { // it was read a moment ago; leave it alone
 		return 1, 1
 	}
@@ -293,23 +308,21 @@ func (g *gc) worthMerging(small []uint32) []uint32 {
 }
 
 // swap takes what goes off the list. Readers find the moves from then on.
-func (g *gc) swap() {
+func (g *gc) swap(ctx context.Context) {
+	g.did.After += g.did.Before
+	for n, size := range g.c.cut {
+		if g.going[n] {
+			g.did.After -= size
+			continue
+		}
+		live, all := g.live(ctx, n)
+		g.did.Dead += size * int64(all-live) / int64(all)
+	}
 	v := g.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for n := range g.going {
 		delete(v.sealed, n)
-	}
-	g.did.Dead = 0
-	for n, size := range g.c.cut {
-		if !g.going[n] {
-			live, all := g.live(n)
-			g.did.Dead += size * int64(all-live) / int64(all)
-		}
-	}
-	g.did.After += g.did.Before
-	for n := range g.going {
-		g.did.After -= g.c.cut[n]
 	}
 	v.dead = g.did.Dead
 }

@@ -22,7 +22,7 @@ var (
 	ctx     = context.Background()
 	tenant  = Key{1, 2, 3}
 	project = Key{9, 8, 7}
-	small   = Options{SegmentBytes: 160 << 10, SegmentEntries: 200, Cache: 1 << 20}
+	small   = Options{SegmentBytes: 160 << 10, SegmentEntries: 200, Cache: 8 << 20}
 )
 
 // memory is what an object is to hold.
