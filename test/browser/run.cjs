@@ -24,13 +24,13 @@ const GROUPS = [
   [7, manners.secondUser],
   [8, manners.keyboard],
   [8, manners.console],
-  [9, back.marks],
-  [9, back.notifications],
-  [9, back.dark],
-  [9, back.history],
-  [9, back.webhook],
-  [9, back.waking],
-  [9, back.sessions],
+  [11, back.marks],
+  [11, back.notifications],
+  [11, back.dark],
+  [11, back.history],
+  [11, back.webhook],
+  [11, back.waking],
+  [11, back.sessions],
   [8, manners.quiet]
 ];
 
