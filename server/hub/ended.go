@@ -36,17 +36,39 @@ func newsOf(run *Run, r keep.Record, h wire.Header) runNews {
 }
 
 // runEnds does what the end of a run asks for; again says that it was told of in
-// an earlier life of the kernel.
+// an earlier life of the kernel. What a measured run needed is read beside: it
+// takes longer than all the rest, and the next cell's outputs are not to wait.
 func (l *Live) runEnds(run *Run, again bool) {
-	l.endMeter(run)
 	l.mu.Lock()
 	l.noteAway(run)
-	l.noteTiming(run)
-	e := l.endedRun(run, "")
-	l.mu.Unlock()
-	if !again && run.State != RunAborted { // cancelled by one that failed before it: that one is told
-		l.h.tell(l.rec.Project, e)
+	seen := len(l.clients) > 0
+	before, measured := l.lastRead, l.meter.run == run
+	finish := func() {
+		l.mu.Lock()
+		l.noteTiming(run)
+		e := l.endedRun(run, "")
+		l.mu.Unlock()
+		if e.seen = seen; !again && run.State != RunAborted { // cancelled by one that failed before it: that one is told
+			l.h.tell(l.rec.Project, e)
+		}
+		l.tellRun(run)
 	}
+	if !measured {
+		l.mu.Unlock()
+		finish()
+		return
+	}
+	done := make(chan struct{})
+	l.lastRead = done
+	l.mu.Unlock()
+	l.h.wg.Go(func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		l.endMeter(run)
+		finish()
+	})
 }
 
 // cutOff does the same for runs that end with their kernel.

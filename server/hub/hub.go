@@ -132,9 +132,11 @@ func (h *Hub) Close() {
 	h.stop()
 	for _, l := range list {
 		l.unlink()
-		l.keepTimings()
 	}
 	h.wg.Wait()
+	for _, l := range list {
+		l.keepTimings()
+	}
 }
 
 // Specs are the kernels that can be started.

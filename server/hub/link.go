@@ -261,7 +261,7 @@ func (l *Live) take1(r keep.Record) {
 	case news == runEnded:
 		l.runEnds(run, again)
 	}
-	if news != noNews {
+	if news == runQueued || news == runBegan {
 		l.tellRun(run)
 	}
 	if busyChanged {

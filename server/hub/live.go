@@ -62,7 +62,8 @@ type Live struct {
 	timings    []Timing                    // the last run of each cell, oldest first
 	timingsNew bool                        // they are not in their file yet
 	meter      meter
-	caughtUp   uint64 // records up to here were written before the present link
+	lastRead   chan struct{} // closed when the measurement of the run before is complete
+	caughtUp   uint64        // records up to here were written before the present link
 	woke       Wake
 }
 

@@ -39,10 +39,13 @@ func (m *meter) look(u kernel.Usage) {
 // beginMeter measures run from here on.
 func (l *Live) beginMeter(run *Run) {
 	l.mu.Lock()
-	container := l.rec.Container
+	container, before := l.rec.Container, l.lastRead
 	l.mu.Unlock()
 	if container == "" {
 		return
+	}
+	if before != nil { // the counter is still of the run before
+		<-before
 	}
 	err := l.h.Runtime.ResetPeak(l.h.ctx, container)
 	if err != nil {

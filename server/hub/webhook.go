@@ -305,7 +305,9 @@ func (h *Hub) tell(project string, e ended) {
 }
 
 func (h *Hub) record(project string, e ended) error {
-	p, err := h.Store.Project(h.ctx, project)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), postLimit) // the hub may be closing, and waits for this
+	defer cancel()
+	p, err := h.Store.Project(ctx, project)
 	if err != nil {
 		return err
 	}
@@ -317,7 +319,7 @@ func (h *Hub) record(project string, e ended) error {
 	if e.seen && !e.before {
 		d.State = DeliverySkipped
 	}
-	if err := h.Store.AddDelivery(h.ctx, d, maxPending); err != nil {
+	if err := h.Store.AddDelivery(ctx, d, maxPending); err != nil {
 		return err
 	}
 	h.webhooks.signal()
