@@ -122,4 +122,6 @@ func (r *report) sum() bool {
 	return len(r.bad) == 0 && r.asked[cellarSide]+r.asked[jupyterSide] > 0
 }
 
-func (r *report) share(side string) string { return fmt.Sprintf("%d/%d", r.passed[side], r.asked[side]) }
+func (r *report) share(side string) string {
+	return fmt.Sprintf("%d/%d", r.passed[side], r.asked[side])
+}
