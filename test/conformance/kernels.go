@@ -98,18 +98,18 @@ func kernelLife(t *try) {
 
 func kernelRestart(t *try) {
 	id := t.kernel()
-	c := t.open(id, "v1")
+	c := t.client(id)
 	c.printed("x = 1; print(x)", "1\n")
 	a := t.call(http.StatusOK, "POST", "api/kernels/"+id+"/restart", nil)
 	t.want("the kernel's ID", a.at("id"), id)
-	c = t.open(id, "v1")
+	c = t.client(id)
 	h := c.exec("print('x' in globals())")
 	t.want("what is left of x", h.text("stdout"), "False\n")
 }
 
 func kernelInterrupt(t *try) {
 	id := t.kernel()
-	c := t.open(id, "v1")
+	c := t.client(id)
 	asked := c.send(wire.Shell, "execute_request", code("print('go', flush=True)\nimport time\nwhile True: time.sleep(0.1)"))
 	for m := c.next(); m.kind != "stream"; m = c.next() {
 	}
@@ -124,7 +124,7 @@ func kernelInterrupt(t *try) {
 
 func kernelExecutionState(t *try) {
 	id := t.kernel()
-	c := t.open(id, "v1")
+	c := t.client(id)
 	c.printed("print(1)", "1\n")
 	state := func(want string) {
 		t.eventually("the kernel should be "+want, func() (bool, string) {
@@ -151,7 +151,7 @@ func kernelConnections(t *try) {
 		})
 	}
 	count("0")
-	a := t.open(id, "v1")
+	a := t.client(id)
 	a.printed("print(1)", "1\n")
 	t.open(id, "json").printed("print(1)", "1\n")
 	count("2")
@@ -162,7 +162,7 @@ func kernelConnections(t *try) {
 func kernelLastActivity(t *try) {
 	id := t.kernel()
 	before := t.get("api/kernels/" + id).at("last_activity")
-	t.open(id, "v1").printed("print(1)", "1\n")
+	t.client(id).printed("print(1)", "1\n")
 	t.eventually("last_activity should grow", func() (bool, string) {
 		got := t.get("api/kernels/" + id).at("last_activity")
 		return got > before, got
@@ -172,7 +172,7 @@ func kernelLastActivity(t *try) {
 func kernelFolder(t *try) {
 	t.text("here.txt", "x")
 	a := t.session("n.ipynb")
-	t.open(a.at("kernel", "id"), "v1").printed("import os; print(os.path.exists('here.txt'))", "True\n")
+	t.client(a.at("kernel", "id")).printed("import os; print(os.path.exists('here.txt'))", "True\n")
 }
 
 func kernelLogos(t *try) {
@@ -237,7 +237,7 @@ func sessionChangeKernel(t *try) {
 		t.failf("the kernel is still the old one")
 	}
 	t.call(http.StatusNotFound, "GET", "api/kernels/"+old, nil)
-	t.open(b.at("kernel", "id"), "v1").printed("print(3)", "3\n")
+	t.client(b.at("kernel", "id")).printed("print(3)", "3\n")
 }
 
 func sessionOnKernel(t *try) {

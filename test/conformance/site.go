@@ -18,6 +18,8 @@ type site struct {
 	token string
 	// files is the folder of this machine in which the server keeps its files.
 	files string
+	// jsonOnly: it speaks the older framing alone.
+	jsonOnly bool
 
 	mu     sync.Mutex
 	shared string // the kernel that checks share

@@ -66,6 +66,14 @@ func (t *try) open(kernel, framing string) *channels {
 	return t.openAs(kernel, framing, unique("session"))
 }
 
+// client opens the channels in the framing that clients of this site prefer.
+func (t *try) client(kernel string) *channels {
+	if t.jsonOnly {
+		return t.open(kernel, "json")
+	}
+	return t.open(kernel, "v1")
+}
+
 func (t *try) openAs(kernel, framing, session string) *channels {
 	var protocols []string
 	if framing == "v1" {

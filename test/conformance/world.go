@@ -27,6 +27,7 @@ type world struct {
 	work            string // a folder for everything, removed at the end
 	data            string // the hub's
 	hubAddress      string
+	gateway         *site // a jupyter_server whose kernels are those of cellar
 	procs           []*process
 }
 
