@@ -118,6 +118,7 @@ func loadNotebook(m *Model, data []byte, overlay Overlay) error {
 	if err != nil {
 		return err
 	}
+	m.Message = invalid(&nb)
 	trust(&nb)
 	m.Content = nb.appendCompact(make([]byte, 0, len(data)))
 	if overlay != nil {
