@@ -124,7 +124,7 @@ const (
 
 func (h *handler) socket(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
-	c, err := h.Hub.AttachTerminal(r.Context(), h.Project(r), name, true, "")
+	c, err := h.Hub.AttachTerminal(r.Context(), h.Project(r), name, false, "")
 	if err != nil {
 		return err
 	}
