@@ -1,6 +1,7 @@
 package server
 
 import (
+	_ "embed"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -9,23 +10,17 @@ import (
 	"cellar/kernel"
 )
 
+// jupyterSpec describes the Jupyter Server API of a project.
+//
+//go:embed jupyter.yaml
+var jupyterSpec []byte
+
 // status answers the small routes of a Jupyter server that belong to no part.
 func (s *Server) status() http.Handler {
 	m := http.NewServeMux()
-	write := func(w http.ResponseWriter, v any) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-cache")
-		json.NewEncoder(w).Encode(v)
-	}
-	m.HandleFunc("GET /api", func(w http.ResponseWriter, _ *http.Request) { write(w, map[string]string{"version": "2.15.0"}) })
-	m.HandleFunc("GET /api/{$}", func(w http.ResponseWriter, _ *http.Request) { write(w, map[string]string{"version": "2.15.0"}) })
-	m.HandleFunc("GET /api/me", func(w http.ResponseWriter, r *http.Request) {
-		u, _ := Who(r.Context())
-		write(w, map[string]any{
-			"identity":    map[string]any{"username": u.Name, "name": u.Name, "display_name": u.Name, "initials": initials(u.Name), "avatar_url": nil, "color": nil},
-			"permissions": map[string]any{"contents": []string{"read", "write"}, "kernels": []string{"read", "write", "execute"}, "sessions": []string{"read", "write"}},
-		})
-	})
+	m.HandleFunc("GET /api", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, map[string]string{"version": "2.15.0"}) })
+	m.HandleFunc("GET /api/{$}", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, map[string]string{"version": "2.15.0"}) })
+	m.HandleFunc("GET /api/me", s.me)
 	m.HandleFunc("GET /api/status", func(w http.ResponseWriter, r *http.Request) {
 		kernels, connections := 0, 0
 		last := s.started()
@@ -39,12 +34,22 @@ func (s *Server) status() http.Handler {
 				last = v.LastActivity
 			}
 		}
-		write(w, map[string]any{"connections": connections, "kernels": kernels, "last_activity": last.UTC().Format(time.RFC3339Nano), "started": s.started().UTC().Format(time.RFC3339Nano)})
+		writeJSON(w, map[string]any{"connections": connections, "kernels": kernels, "last_activity": last.UTC().Format(time.RFC3339Nano), "started": s.started().UTC().Format(time.RFC3339Nano)})
+	})
+	m.HandleFunc("GET /api/spec.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/x-yaml")
+		w.Write(jupyterSpec)
 	})
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.Fail(w, r, fault.New(fault.NotFound, "not_found", "There is nothing at this address."))
 	})
 	return m
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache")
+	json.NewEncoder(w).Encode(v)
 }
 
 func initials(name string) string {
