@@ -23,7 +23,11 @@ type outcome struct {
 	asked  bool
 	failed string
 	note   string
+	parts  []subtest // of a check that is many: those that failed
 }
+
+// subtest is one of the tests that a check is made of.
+type subtest struct{ name, failed string }
 
 // try is one run of a check on one site.
 type try struct {
@@ -34,6 +38,7 @@ type try struct {
 	vars  map[string]string
 	undo  []func()
 	note  string
+	parts []subtest
 }
 
 // failure is how a check ends early.
@@ -41,6 +46,9 @@ type failure string
 
 // failf ends the check.
 func (t *try) failf(format string, a ...any) { panic(failure(fmt.Sprintf(format, a...))) }
+
+// part notes that one of the tests of this check has failed.
+func (t *try) part(name, failed string) { t.parts = append(t.parts, subtest{name, failed}) }
 
 // must ends the check on an error.
 func (t *try) must(err error) {
@@ -85,7 +93,7 @@ func (c *check) on(ctx context.Context, w *world, s *site) (out outcome) {
 		default:
 			out.failed = fmt.Sprintf("panic: %v\n%s", v, debug.Stack())
 		}
-		out.note = t.note
+		out.note, out.parts = t.note, t.parts
 	}()
 	t.makeDir(c.name)
 	c.run(t)
@@ -101,6 +109,15 @@ func allChecks() ([]*check, error) {
 	for _, group := range [][]*check{fileChecks, kernelChecks, channelChecks, frameChecks, terminalChecks, doorChecks, clientChecks} {
 		all = append(all, group...)
 	}
+	services, err := serviceChecks()
+	if err != nil {
+		return nil, err
+	}
+	ui, err := galataChecks()
+	if err != nil {
+		return nil, err
+	}
+	all = append(append(all, services...), ui...)
 	seen := map[string]bool{}
 	for _, c := range all {
 		if seen[c.name] {

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -50,11 +51,12 @@ type report struct {
 	bad     []string
 	passed  map[string]int
 	asked   map[string]int
-	whole   bool // all checks on both sides: an exception that nothing needs is then told
+	alone   map[string][]string // names of the checks of one side, by the reason
+	whole   bool                // all checks on both sides: an exception that nothing needs is then told
 }
 
 func newReport(out io.Writer, reasons map[exception]string) *report {
-	r := &report{out: out, reasons: reasons, used: map[exception]bool{}, passed: map[string]int{}, asked: map[string]int{}}
+	r := &report{out: out, reasons: reasons, used: map[exception]bool{}, alone: map[string][]string{}, passed: map[string]int{}, asked: map[string]int{}}
 	fmt.Fprintf(out, "%-44s %-15s %s\n", "check", jupyterSide, cellarSide)
 	return r
 }
@@ -74,7 +76,8 @@ func (r *report) line(c *check, out map[string]outcome) {
 		}
 	}
 	if c.only != "" {
-		r.differ = append(r.differ, fmt.Sprintf("%s: only %s is asked: %s", c.name, c.only, c.why))
+		key := fmt.Sprintf("only %s is asked: %s", c.only, c.why)
+		r.alone[key] = append(r.alone[key], c.name)
 	}
 }
 
@@ -83,9 +86,12 @@ func (r *report) cell(c *check, side string, o outcome) string {
 		return "-"
 	}
 	r.asked[side]++
-	if o.failed == "" {
+	if o.failed == "" && len(o.parts) == 0 {
 		r.passed[side]++
 		return "ok"
+	}
+	if o.failed == "" {
+		return r.cellOfMany(c, side, o)
 	}
 	key := exception{c.name, side}
 	if reason, ok := r.reasons[key]; ok {
@@ -95,6 +101,24 @@ func (r *report) cell(c *check, side string, o outcome) string {
 	}
 	r.bad = append(r.bad, fmt.Sprintf("%s: %s: %s", c.name, side, o.failed))
 	return "FAIL"
+}
+
+// cellOfMany is for a check of many tests: each that failed wants an exception of its own,
+// named "check: test".
+func (r *report) cellOfMany(c *check, side string, o outcome) string {
+	cell := "differs"
+	for _, p := range o.parts {
+		name := c.name + ": " + p.name
+		key := exception{name, side}
+		if reason, ok := r.reasons[key]; ok {
+			r.used[key] = true
+			r.differ = append(r.differ, fmt.Sprintf("%s: %s differs: %s", name, side, reason))
+			continue
+		}
+		cell = "FAIL"
+		r.bad = append(r.bad, fmt.Sprintf("%s: %s: %s", name, side, p.failed))
+	}
+	return cell
 }
 
 // sum prints what is to be said at the end; false when the run has failed: a check
@@ -110,6 +134,12 @@ func (r *report) sum() bool {
 		}
 	}
 	section("differences, and why:", r.differ)
+	var alone []string
+	for why, names := range r.alone {
+		alone = append(alone, fmt.Sprintf("%s\n    %s", why, strings.Join(names, " ")))
+	}
+	slices.Sort(alone)
+	section("checks of one side:", alone)
 	var stale []string
 	for key := range r.reasons {
 		if r.whole && !r.used[key] {

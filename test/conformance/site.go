@@ -135,7 +135,7 @@ func (a *answer) list() (out []map[string]any) {
 
 // folder is where a check keeps its files, by its name.
 func folder(check string) string {
-	return "d-" + strings.NewReplacer(".", "-", " ", "-").Replace(check)
+	return "d-" + strings.NewReplacer(".", "-", "/", "-").Replace(check)
 }
 
 // makeDir makes the check's folder through the API, as a client would.

@@ -25,9 +25,11 @@ import (
 type world struct {
 	jupyter, cellar *site
 	work            string // a folder for everything, removed at the end
-	data            string // the hub's
-	hubAddress      string
-	gateway         *site // a jupyter_server whose kernels are those of cellar
+	gateway         *site  // a jupyter_server whose kernels are those of cellar
+	forServices     *hub
+	servicesDir     string
+	galata          *galata
+	hubs            []*hub
 	procs           []*process
 }
 
@@ -49,7 +51,11 @@ func newWorld(ctx context.Context) (*world, error) {
 	if w.jupyter, err = w.startJupyter(ctx, jupyterSide); err != nil {
 		return w, err
 	}
-	w.cellar, err = w.startCellar(ctx)
+	h, err := w.startHub(ctx, cellarSide)
+	if err != nil {
+		return w, err
+	}
+	w.cellar, err = h.project(ctx, "Conformance")
 	return w, err
 }
 
@@ -182,21 +188,24 @@ func (p *process) lastWords() string {
 
 func cellarProgram() string { return filepath.Join(testkit.Root(), "bin", "cellar") }
 
-// startCellar starts a hub with a project.
-func (w *world) startCellar(ctx context.Context) (*site, error) {
+// hub is a running server of Cellar's with a data folder of its own.
+type hub struct{ data, address, token string }
+
+// startHub starts one and waits until it is ready.
+func (w *world) startHub(ctx context.Context, name string, more ...string) (*hub, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	w.data = filepath.Join(w.work, "data")
-	w.hubAddress = "127.0.0.1:" + port
+	h := &hub{data: filepath.Join(w.work, name+".data"), address: "127.0.0.1:" + port}
+	w.hubs = append(w.hubs, h)
 	ready := make(chan struct{})
 	var once sync.Once
-	p, err := w.spawn("cellar", func(line string) {
+	p, err := w.spawn(name, func(line string) {
 		if strings.HasPrefix(line, "ready: ") {
 			once.Do(func() { close(ready) })
 		}
-	}, cellarProgram(), "serve", "--data", w.data, "--listen", w.hubAddress)
+	}, append([]string{cellarProgram(), "serve", "--data", h.data, "--listen", h.address}, more...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -209,22 +218,23 @@ func (w *world) startCellar(ctx context.Context) (*site, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	secret, err := exec.CommandContext(ctx, cellarProgram(), "token", "--data", w.data).Output()
+	secret, err := exec.CommandContext(ctx, cellarProgram(), "token", "--data", h.data).Output()
 	if err != nil {
 		return nil, fmt.Errorf("cellar token: %w", err)
 	}
-	return w.project(ctx, strings.TrimSpace(string(secret)), "Conformance")
+	h.token = strings.TrimSpace(string(secret))
+	return h, nil
 }
 
 // project makes a project of the hub, without the tour that new ones have.
-func (w *world) project(ctx context.Context, secret, name string) (*site, error) {
+func (h *hub) project(ctx context.Context, name string) (*site, error) {
 	body, _ := json.Marshal(map[string]string{"name": name})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+w.hubAddress+"/api/v1/projects", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+h.address+"/api/v1/projects", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "token "+secret)
+	req.Header.Set("Authorization", "token "+h.token)
 	res, err := plain.Do(req)
 	if err != nil {
 		return nil, err
@@ -235,8 +245,8 @@ func (w *world) project(ctx context.Context, secret, name string) (*site, error)
 		return nil, fmt.Errorf("making a project: %s %w", res.Status, err)
 	}
 	return &site{
-		name: cellarSide, base: "http://" + w.hubAddress + "/projects/" + made.ID + "/", token: secret,
-		files: filepath.Join(w.data, "projects", made.ID, "files"),
+		name: cellarSide, base: "http://" + h.address + "/projects/" + made.ID + "/", token: h.token,
+		files: filepath.Join(h.data, "projects", made.ID, "files"),
 	}, nil
 }
 
@@ -250,8 +260,8 @@ func (w *world) close(verbose bool) bool {
 		}
 	}
 	ok := true
-	if w.data != "" {
-		if out, err := exec.Command(cellarProgram(), "down", "--data", w.data, "--kill").CombinedOutput(); err != nil {
+	for _, h := range w.hubs {
+		if out, err := exec.Command(cellarProgram(), "down", "--data", h.data, "--kill").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "conformance: cellar down: %v: %s\n", err, out)
 			ok = false
 		}
