@@ -7,7 +7,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib/cache.sh
 
-scripts/build-peer.sh
+: "${JUPYTERLAB_SOURCE:=}" "${GALATA:=}"
+scripts/build-peer.sh ${JUPYTERLAB_SOURCE:+--image}
+[ -z "$GALATA" ] || scripts/setup.sh --test # a browser
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 go build -o "$work/conformance" ./test/conformance
@@ -15,5 +17,5 @@ if [ "$(id -u)" = 0 ]; then root=(env)
 elif command -v sudo >/dev/null; then root=(sudo env)
 else fail "needs root (or sudo): both servers run in containers"
 fi
-"${root[@]}" "PATH=$PATH" "CELLAR_CACHE=$CELLAR_CACHE" "JUPYTERLAB_SOURCE=${JUPYTERLAB_SOURCE:-}" "GALATA=${GALATA:-}" \
+"${root[@]}" "PATH=$PATH" "CELLAR_CACHE=$CELLAR_CACHE" "JUPYTERLAB_SOURCE=$JUPYTERLAB_SOURCE" "GALATA=$GALATA" \
 	"$work/conformance" "$@"

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -113,8 +112,8 @@ func residentTree(pid int) (sum int64) {
 			sum = kb << 10
 		}
 	}
-	out, _ := exec.Command("pgrep", "-P", strconv.Itoa(pid)).Output()
-	for child := range strings.FieldsSeq(string(out)) {
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for child := range strings.FieldsSeq(string(children)) {
 		n, _ := strconv.Atoi(child)
 		if line, _ := os.ReadFile("/proc/" + child + "/cmdline"); !strings.Contains(string(line), "ipykernel_launcher") {
 			sum += residentTree(n)

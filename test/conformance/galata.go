@@ -85,8 +85,8 @@ func galataChecks() (out []*check, err error) {
 
 // galata is a project whose page has Galata's helper, and where its tests lie.
 type galata struct {
-	dir, state string
-	site       *site
+	dir, state, address string
+	site                *site
 }
 
 func (w *world) startGalata(t *try, source string) (*galata, error) {
@@ -143,6 +143,9 @@ func (w *world) galataHub(t *try, g *galata) error {
 	if g.site, err = h.project(t.ctx, "Galata"); err != nil {
 		return err
 	}
+	if g.address, err = w.atRoot(g.site); err != nil {
+		return err
+	}
 	one := &try{site: g.site, ctx: t.ctx, world: w}
 	for _, m := range one.get("api/contents").contentNames() { // the tests want an empty folder
 		one.call(http.StatusNoContent, "DELETE", "api/contents/"+url.PathEscape(m), nil)
@@ -190,7 +193,7 @@ func (t *try) playwright(source, file string) {
 	os.Remove(report)
 	cmd := exec.CommandContext(t.ctx, filepath.Join(g.dir, "node_modules", ".bin", "playwright"), "test", "--config=playwright.config.cjs", regexp.QuoteMeta("test/"+file)+"$")
 	cmd.Dir = g.dir
-	cmd.Env = append(os.Environ(), "TARGET_URL="+strings.TrimRight(g.site.base, "/"), "CELLAR_TOKEN="+g.site.token, "STATE="+g.state,
+	cmd.Env = append(os.Environ(), "TARGET_URL="+g.address, "CELLAR_TOKEN="+g.site.token, "STATE="+g.state,
 		"GALATA_TESTS="+filepath.Join(g.dir, "test"), "RESULTS="+filepath.Join(t.world.work, "playwright"), "REPORT="+report)
 	cmd.WaitDelay = 5 * time.Second
 	said, runErr := cmd.CombinedOutput() // its status says no more than the report

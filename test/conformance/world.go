@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,6 +32,7 @@ type world struct {
 	galata          *galata
 	hubs            []*hub
 	procs           []*process
+	undo            []func() // at the end, the last first
 }
 
 const token = "conformance-0123456789abcdef"
@@ -250,8 +252,14 @@ func (h *hub) project(ctx context.Context, name string) (*site, error) {
 	}, nil
 }
 
+// later runs f at the end.
+func (w *world) later(f func()) { w.undo = append(w.undo, f) }
+
 // close ends everything and says whether that went well.
 func (w *world) close(verbose bool) bool {
+	for _, f := range slices.Backward(w.undo) {
+		f()
+	}
 	for i := range w.procs {
 		p := w.procs[len(w.procs)-1-i]
 		p.stop()
