@@ -34,9 +34,11 @@ var channelChecks = inBothFramings(map[string]func(*try, string){
 	"delete-kernel": channelDeleteKernel,
 	"restart-told":  channelRestartTold,
 	"twenty":        channelTwenty,
+	"debugger":      channelDebugger,
+	"autorestart":   channelAutorestart,
 })
 
-var channelOrderOfNames = strings.Fields("execute error display stdin kernel-info complete inspect is-complete history comm comm-12mb comm-20mb control order unicode reconnect other-session delete-kernel restart-told twenty")
+var channelOrderOfNames = strings.Fields("execute error display stdin kernel-info complete inspect is-complete history comm comm-12mb comm-20mb control order unicode reconnect other-session delete-kernel restart-told twenty debugger autorestart")
 
 func inBothFramings(table map[string]func(*try, string)) (out []*check) {
 	for _, name := range channelOrderOfNames {

@@ -58,6 +58,8 @@ func run(ctx context.Context, only, side string, verbose bool) (ok bool, err err
 			continue
 		}
 		if ctx.Err() != nil {
+			r.whole = false
+			r.sum()
 			return false, ctx.Err()
 		}
 		out := map[string]outcome{}

@@ -69,6 +69,9 @@ func (r *report) line(c *check, out map[string]outcome) {
 	}
 	fmt.Fprintf(r.out, "%-44s %-15s %s\n", c.name, cells[0], cells[1])
 	for _, side := range []string{jupyterSide, cellarSide} {
+		for _, p := range out[side].parts {
+			fmt.Fprintf(r.out, "    %s: not passed: %s\n", side, p.name)
+		}
 		if o := out[side]; o.failed != "" {
 			fmt.Fprintf(r.out, "    %s: %s\n", side, o.failed)
 		} else if o.note != "" {
