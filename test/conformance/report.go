@@ -52,16 +52,18 @@ type report struct {
 	passed  map[string]int
 	asked   map[string]int
 	alone   map[string][]string // names of the checks of one side, by the reason
-	whole   bool                // all checks on both sides: an exception that nothing needs is then told
+	seen    map[string]bool
+	whole   bool // all checks on both sides: an exception that nothing needs is then told
 }
 
 func newReport(out io.Writer, reasons map[exception]string) *report {
-	r := &report{out: out, reasons: reasons, used: map[exception]bool{}, alone: map[string][]string{}, passed: map[string]int{}, asked: map[string]int{}}
+	r := &report{out: out, reasons: reasons, used: map[exception]bool{}, alone: map[string][]string{}, seen: map[string]bool{}, passed: map[string]int{}, asked: map[string]int{}}
 	fmt.Fprintf(out, "%-44s %-15s %s\n", "check", jupyterSide, cellarSide)
 	return r
 }
 
 func (r *report) line(c *check, out map[string]outcome) {
+	r.seen[c.name] = true
 	var cells []string
 	for _, side := range []string{jupyterSide, cellarSide} {
 		o := out[side]
@@ -145,7 +147,8 @@ func (r *report) sum() bool {
 	section("checks of one side:", alone)
 	var stale []string
 	for key := range r.reasons {
-		if r.whole && !r.used[key] {
+		check, _, _ := strings.Cut(key.check, ": ")
+		if r.whole && r.seen[check] && !r.used[key] {
 			stale = append(stale, key.check+" | "+key.side)
 		}
 	}
