@@ -6,10 +6,10 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GO      ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test image build licenses web run test check bench test-vm clean
+.PHONY: help setup setup-test image build licenses web run test conformance check bench test-vm clean
 
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: Debian packages, container tools, the kernel image
 	@scripts/setup.sh
@@ -35,6 +35,9 @@ run: setup build ## set up, build, start the hub (DATA=./data LISTEN=127.0.0.1:8
 
 test: setup-test build ## all tests that this machine can run; says what it cannot
 	@scripts/test.sh
+
+conformance: setup build ## the same checks on jupyter_server and on Cellar, in two columns
+	@scripts/conformance.sh
 
 check: ## format, vet, lint, race tests, generated files, import picture
 	@scripts/check.sh

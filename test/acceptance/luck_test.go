@@ -153,6 +153,10 @@ func TestBadLuck(t *testing.T) {
 		ws.Close()
 		h.Want(204, "DELETE", "/projects/"+p+"/api/terminals/"+m.Name, nil, nil)
 		h.Want(404, "GET", "/projects/"+p+"/api/terminals/"+m.Name, nil, nil)
+		u := strings.Replace(h.Base, "http", "ws", 1) + "/projects/" + p + "/terminals/websocket/" + m.Name + "?token=" + h.Token
+		if ws, res, err := websocket.DefaultDialer.Dial(u, nil); err == nil || res == nil || res.StatusCode != 404 {
+			t.Errorf("a websocket to a terminal that is gone: %v %v", ws, res) // it must not make one
+		}
 	})
 }
 

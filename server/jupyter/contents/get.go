@@ -128,6 +128,7 @@ func loadNotebook(m *Model, data []byte, want Want) error {
 	if err != nil {
 		return err
 	}
+	m.Message = invalid(&nb)
 	distrust(&nb)
 	var inFile map[string]Sum
 	if want.Overlay != nil {

@@ -116,7 +116,7 @@ func TestRequests(t *testing.T) {
 	p.write("dir/bin.dat", "\xff\x00\xfe")
 	p.write(".hidden", "x")
 	p.write("bad.ipynb", "this is not JSON")
-	p.write("v3.ipynb", `{"nbformat":3,"worksheets":[]}`)
+	p.write("v2.ipynb", `{"nbformat":2,"worksheets":[]}`)
 	p.write("unsaid.ipynb", `{"cells":[]}`)
 	p.write("ключ 100%.txt", "unicode")
 	if err := os.Symlink("/etc/passwd", filepath.Join(p.dir, "out")); err != nil {
@@ -153,7 +153,7 @@ func TestRequests(t *testing.T) {
 		{400, "GET", "/api/contents/bad.ipynb", "", "", nil},
 		{200, "GET", "/api/contents/bad.ipynb?content=0", "", "writable", false},
 		{400, "GET", "/api/contents/unsaid.ipynb", "", "", nil},
-		{422, "GET", "/api/contents/v3.ipynb", "", "", nil},
+		{422, "GET", "/api/contents/v2.ipynb", "", "", nil},
 		{404, "GET", "/api/contents/.hidden", "", "", nil},
 		{404, "GET", "/api/contents/out", "", "", nil},
 		{404, "GET", "/api/contents/nope", "", "", nil},

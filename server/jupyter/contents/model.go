@@ -32,7 +32,8 @@ type Model struct {
 	Size          *int64          `json:"size"`
 	Hash          string          `json:"hash,omitempty"`
 	HashAlgorithm string          `json:"hash_algorithm,omitempty"`
-	Content       json.RawMessage `json:"-"` // nil: null
+	Message       string          `json:"message,omitempty"` // what is wrong with a notebook that was read or saved all the same
+	Content       json.RawMessage `json:"-"`                 // nil: null
 }
 
 // MarshalJSON adds the content as it is, unlike the standard encoder, which would go over it again.

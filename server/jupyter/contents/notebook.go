@@ -62,9 +62,13 @@ func version(nb *value) (minor int, err error) {
 		return 0, fault.New(fault.Invalid, "notebook_unreadable",
 			"The notebook cannot be read. It is JSON, but has no notebook format number (nbformat).")
 	}
+	if major == 3 {
+		upgradeFrom3(nb)
+		return 5, nil
+	}
 	if major != 4 {
 		return 0, fault.Newf(fault.Unsupported, "notebook_version",
-			"The notebook is of format %d; only format 4 can be opened. `jupyter nbconvert --to notebook` converts it.", major)
+			"The notebook is of format %d; only formats 3 and 4 can be opened. `jupyter nbconvert --to notebook` converts it.", major)
 	}
 	minor, err = strconv.Atoi(numberText(nb.get("nbformat_minor")))
 	if err != nil {

@@ -141,7 +141,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{`{`, fault.Invalid}, {``, fault.Invalid}, {`[]`, fault.Invalid}, {`null`, fault.Invalid}, {`{"cells":[]}`, fault.Invalid},
 		{`{"nbformat":4,"cells":[1]}`, fault.Invalid}, {`{"nbformat":"4"}`, fault.Invalid}, {`{"nbformat":4.5}`, fault.Invalid},
-		{`{"nbformat":3}`, fault.Unsupported}, {`{"nbformat":5}`, fault.Unsupported},
+		{`{"nbformat":2}`, fault.Unsupported}, {`{"nbformat":5}`, fault.Unsupported},
 		{"{\"nbformat\":4,\"a\":\"\xff\"}", fault.Invalid}, {strings.Repeat("[", 1000), fault.Invalid},
 		{`{"nbformat":4}x`, fault.Invalid}, {"{\"a\":\"\n\"}", fault.Invalid}, {`{"a":01}`, fault.Invalid},
 		{`{"a":1.}`, fault.Invalid}, {`{"a":"\x"}`, fault.Invalid}, {`{"a":"\u12g4"}`, fault.Invalid}, {`{"a" 1}`, fault.Invalid},

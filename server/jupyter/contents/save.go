@@ -77,7 +77,7 @@ func (t *Tree) save(p string, in incoming) (m *Model, made bool, err error) {
 	if made {
 		in.fill(place)
 	}
-	var hash string
+	var hash, message string
 	switch {
 	case in.kind == "":
 		err = fault.New(fault.Invalid, "no_type", "No file type provided.")
@@ -88,7 +88,7 @@ func (t *Tree) save(p string, in incoming) (m *Model, made bool, err error) {
 	case place == "":
 		err = fault.New(fault.Invalid, "is_directory", "The root is a directory.")
 	case in.kind == Notebook && in.chunk == 0:
-		hash, err = t.saveNotebook(place, in)
+		hash, message, err = t.saveNotebook(place, in)
 	case in.kind == Notebook:
 		err = fault.New(fault.Invalid, "bad_chunk", "Only files can be uploaded in chunks.")
 	default: // a type we do not know is a file: front ends have types of their own
@@ -101,6 +101,9 @@ func (t *Tree) save(p string, in incoming) (m *Model, made bool, err error) {
 	m, err = t.Get(place, Want{})
 	if err == nil && hash != "" {
 		m.Hash, m.HashAlgorithm = hash, "sha256"
+	}
+	if err == nil {
+		m.Message = message
 	}
 	return m, made, err
 }
@@ -141,29 +144,30 @@ func (t *Tree) saveDirectory(place string) error {
 	return classed(place, t.own(place))
 }
 
-func (t *Tree) saveNotebook(place string, in incoming) (hash string, err error) {
+func (t *Tree) saveNotebook(place string, in incoming) (hash, message string, err error) {
 	nb := *in.content
 	nb.key = nil
 	if err := toMemory(&nb); err != nil {
-		return "", err
+		return "", "", err
 	}
+	message = invalid(&nb)
 	sent, trusted := sumsOf(&nb), markedTrusted(&nb)
 	if in.overlay != nil && in.overlay.Lays(place) {
 		if nb, err = parseNotebook(in.overlay.Saving(place, nb.appendCompact(nil))); err != nil {
-			return "", fault.Wrap(fault.Internal, "overlay", "The notebook's outputs could not be laid over it.", err)
+			return "", "", fault.Wrap(fault.Internal, "overlay", "The notebook's outputs could not be laid over it.", err)
 		}
 	}
 	if err := learn(&nb, sent, trusted, in.trust); err != nil {
-		return "", err
+		return "", "", err
 	}
 	if hash, err = t.put(place, diskForm(&nb), disguise{}); err != nil {
-		return "", err
+		return "", "", err
 	}
 	// Front ends count on one checkpoint of a notebook. The save is done, whether this works or not.
 	if _, err := t.root.Lstat(checkpointOf(place)); errors.Is(err, fs.ErrNotExist) {
 		_, _ = t.createCheckpoint(place)
 	}
-	return hash, nil
+	return hash, message, nil
 }
 
 // put writes bytes as a whole file and answers their hash.

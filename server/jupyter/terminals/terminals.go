@@ -144,7 +144,7 @@ func (h *handler) socket(w http.ResponseWriter, r *http.Request) error {
 	if !h.Origin(r) {
 		return fault.New(fault.Denied, "foreign_page", "This request comes from a page of another address.")
 	}
-	c, err := h.Hub.AttachTerminal(r.Context(), h.Project(r), name, true, "")
+	c, err := h.Hub.AttachTerminal(r.Context(), h.Project(r), name, false, "")
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,26 @@
+// JupyterLab's UI tests against a project of a Cellar hub. TARGET_URL is the project's address, CELLAR_TOKEN a token;
+// the pages are signed in by cookies (STATE, a file), the tests' own requests by the token.
+const base = require('@jupyterlab/galata/lib/playwright-config');
+
+module.exports = {
+  ...base,
+  testDir: process.env.GALATA_TESTS,
+  testMatch: ['**/*.test.ts', '**/*.spec.ts'],
+  outputDir: process.env.RESULTS,
+  reporter: [['list'], ['json', { outputFile: process.env.REPORT }]],
+  // Pictures are of another machine's fonts and another browser.
+  ignoreSnapshots: true,
+  workers: 1,
+  retries: 1,
+  timeout: 90000,
+  use: {
+    ...base.use,
+    baseURL: process.env.TARGET_URL,
+    storageState: process.env.STATE,
+    extraHTTPHeaders: { Authorization: `token ${process.env.CELLAR_TOKEN}` },
+    video: 'off',
+    trace: 'off',
+    contextOptions: { permissions: ['clipboard-read', 'clipboard-write'] },
+    launchOptions: { executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', '--disable-lcd-text', '--disable-webgl'] }
+  }
+};
