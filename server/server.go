@@ -27,6 +27,7 @@ import (
 	"cellar/server/jupyter/events"
 	"cellar/server/jupyter/kernels"
 	"cellar/server/jupyter/lab"
+	"cellar/server/jupyter/lsp"
 	"cellar/server/jupyter/nbconvert"
 	"cellar/server/jupyter/terminals"
 	"cellar/web/console"
@@ -301,6 +302,10 @@ func (s *Server) jupyter(rest string) http.Handler {
 		return terminals.Handler(terminals.Config{
 			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
 		})
+	case "lsp":
+		return lsp.Handler(lsp.Config{
+			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: func(r *http.Request) hub.Project { return projectOf(r).Project },
+		})
 	case "proxy":
 		return http.HandlerFunc(s.application)
 	case "api/events":
@@ -314,7 +319,7 @@ func (s *Server) jupyter(rest string) http.Handler {
 				return s.hub.Convert(r.Context(), projectOf(r).Project, format, dir, name, notebook)
 			},
 		})
-	case "lab", "doc", "static", "api/config", "api/resolvePath", "lsp", "favicon.ico":
+	case "lab", "doc", "static", "api/config", "api/resolvePath", "favicon.ico":
 		if s.lab == nil {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				s.Fail(w, r, fault.New(fault.Unsupported, "no_lab", "This server was built without JupyterLab; its API works."))
@@ -381,10 +386,13 @@ func (s *Server) labPage(r *http.Request) (map[string]any, error) {
 	o := projectOf(r)
 	return map[string]any{
 		"appName": "Cellar", "fullStaticUrl": s.Base + "/static/lab", "token": "", "terminalsAvailable": true,
+		"rootUri": lsp.Root, "virtualDocumentsUri": lsp.Root,
 		"cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
 		"disabledExtensions": []string{
 			"@jupyterlab/apputils-extension:announcements", "@jupyterlab/hub-extension", "@jupyterlab/application-extension:logo",
-			"@jupyterlab/lsp-extension", "@jupyterlab/fileeditor-extension:language-server", "@jupyterlab/notebook-extension:language-server",
+			// @jupyter-lsp/jupyterlab-lsp has these itself.
+			"@jupyterlab/lsp-extension:settings", "@jupyterlab/fileeditor-extension:language-server",
+			"@jupyterlab/notebook-extension:language-server", "@jupyterlab/completer-extension:base-service",
 		},
 	}, nil
 }

@@ -63,6 +63,7 @@ type Hub struct {
 	Log        *slog.Logger
 	Operations *Operations
 
+	images []Image
 	specs  map[string]KernelSpec
 	events events
 
@@ -74,6 +75,7 @@ type Hub struct {
 	terminals terminals
 	apps      apps
 
+	languages   languages
 	conversions conversions
 	attempts    attempts
 
@@ -90,7 +92,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	h.ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	h.since = time.Now()
 	h.live = map[kernel.ID]*Live{}
-	h.specs = offer(images)
+	h.images, h.specs = images, offer(images)
 	if h.DefaultSpec == "" {
 		h.DefaultSpec = defaultSpec(images, h.specs)
 	}

@@ -38,6 +38,7 @@ func (h *Hub) watch() {
 				h.measure(l)
 			}
 			h.nodes.sweep()
+			h.sweepLanguages(time.Now())
 		}
 	}
 }

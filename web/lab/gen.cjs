@@ -7,7 +7,11 @@ const core = require('@jupyterlab/core-meta/core.package.json');
 const OURS = '@cellar/lab';
 // Installing packages from the page is the server's business, not the page's.
 const LEFT_OUT = new Set(['@jupyterlab/extensionmanager-extension']);
-const ADDED = ['@jupyter-widgets/jupyterlab-manager', OURS];
+const LANGUAGE = '@jupyter-lsp/jupyterlab-lsp';
+const ADDED = ['@jupyter-widgets/jupyterlab-manager', LANGUAGE, OURS];
+/** Settings of plugins that are left out (src/leftout.js), and defaults that would name such a one. */
+const NO_SETTINGS = new Set([`${LANGUAGE}:jump_to`]);
+const DEFAULTS = { [`${LANGUAGE}:completion`]: { theme: 'material' } };
 const generated = path.resolve(__dirname, 'build');
 
 const dirOf = name =>
@@ -56,7 +60,13 @@ function schemas() {
       version,
       schema: JSON.parse(fs.readFileSync(path.join(dir, f)))
     }));
-  });
+  }).filter(({ id }) => !NO_SETTINGS.has(id)).map(withDefaults);
+}
+
+/** A schema with our defaults in place of its own. */
+function withDefaults(entry) {
+  for (const [key, value] of Object.entries(DEFAULTS[entry.id] ?? {})) entry.schema.properties[key].default = value;
+  return entry;
 }
 
 /** Theme name -> its style sheet; each becomes a compile of its own. */
@@ -93,4 +103,4 @@ function write() {
   fs.writeFileSync(path.join(generated, 'style.js'), styleSource());
 }
 
-module.exports = { OURS, generated, dirOf, schemas, themes, shared, write, version: core.jupyterlab.version };
+module.exports = { OURS, LANGUAGE, generated, dirOf, schemas, themes, shared, write, version: core.jupyterlab.version };
