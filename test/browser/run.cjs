@@ -7,6 +7,7 @@ const { Hub, root } = require('./lib/hub.cjs');
 const { Report } = require('./lib/report.cjs');
 const { commute } = require('./checks/commute.cjs');
 const keeping = require('./checks/keeping.cjs');
+const language = require('./checks/language.cjs');
 const manners = require('./checks/manners.cjs');
 const tour = require('./checks/tour.cjs');
 
@@ -21,6 +22,8 @@ const GROUPS = [
   [5, keeping.checkpoints],
   [6, keeping.publish],
   [7, manners.secondUser],
+  [9, language.editor],
+  [9, language.notebook],
   [8, manners.keyboard],
   [8, manners.console],
   [8, manners.quiet]

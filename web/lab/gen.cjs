@@ -9,9 +9,10 @@ const OURS = '@cellar/lab';
 const LEFT_OUT = new Set(['@jupyterlab/extensionmanager-extension']);
 const LANGUAGE = '@jupyter-lsp/jupyterlab-lsp';
 const ADDED = ['@jupyter-widgets/jupyterlab-manager', LANGUAGE, OURS];
-/** Settings of plugins that are left out (src/leftout.js), and defaults that would name such a one. */
-const NO_SETTINGS = new Set([`${LANGUAGE}:jump_to`]);
-const DEFAULTS = { [`${LANGUAGE}:completion`]: { theme: 'material' } };
+/** Settings of plugins that are left out (src/leftout.js) or that LANGUAGE stands for. */
+const NO_SETTINGS = new Set([`${LANGUAGE}:jump_to`, '@jupyterlab/lsp-extension:plugin']);
+/** Defaults that would name what is left out, or settings whose schema nobody has. */
+const DEFAULTS = { [`${LANGUAGE}:completion`]: { theme: 'material' }, [`${LANGUAGE}:plugin`]: { language_servers: {} } };
 const generated = path.resolve(__dirname, 'build');
 
 const dirOf = name =>
@@ -63,8 +64,9 @@ function schemas() {
   }).filter(({ id }) => !NO_SETTINGS.has(id)).map(withDefaults);
 }
 
-/** A schema with our defaults in place of its own. */
+/** A schema with our defaults in place of its own, and without keys for commands that are not there (ext has F2). */
 function withDefaults(entry) {
+  if (entry.id === `${LANGUAGE}:rename`) delete entry.schema['jupyter.lab.shortcuts'];
   for (const [key, value] of Object.entries(DEFAULTS[entry.id] ?? {})) entry.schema.properties[key].default = value;
   return entry;
 }

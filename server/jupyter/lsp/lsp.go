@@ -66,10 +66,14 @@ type spec struct {
 	MimeTypes   []string          `json:"mime_types"`
 	URLs        map[string]string `json:"urls"`
 	Install     map[string]string `json:"install,omitempty"`
+	// ConfigSchema is that of a server's settings; ours takes all that people set.
+	ConfigSchema json.RawMessage `json:"config_schema"`
 	// OnDisk false: what is being edited is in the messages alone, and all
 	// documents, those of notebooks too, are below the root.
 	OnDisk bool `json:"requires_documents_on_disk"`
 }
+
+var anySettings = json.RawMessage(`{"type":"object","properties":{},"additionalProperties":true}`)
 
 type session struct {
 	Clients int        `json:"handler_count"`
@@ -87,7 +91,7 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request) error {
 	for _, s := range h.Hub.LanguageServers(h.Project(r)) {
 		one := spec{
 			Argv: []string{""}, Version: version, DisplayName: s.Name, Languages: s.Languages, MimeTypes: s.Types,
-			URLs: map[string]string{"home": s.Home}, Install: s.Install,
+			URLs: map[string]string{"home": s.Home}, Install: s.Install, ConfigSchema: anySettings,
 		}
 		specs[s.ID] = one
 		if !s.Found {

@@ -1,6 +1,7 @@
 // Cellar in JupyterLab: what each part needs and where it is put.
 import { IConnectionLost, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
+import { ILSPDocumentConnectionManager } from '@jupyterlab/lsp';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
@@ -10,6 +11,7 @@ import { ConfigurationButton } from './configuration';
 import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
+import { addRename, keepConnected } from './language';
 import { track } from './progress';
 import { publishCell, publishIcon } from './publish';
 import { offerUndo } from './restart';
@@ -190,6 +192,19 @@ const saving: JupyterFrontEndPlugin<void> = {
   activate: (_: JupyterFrontEnd, tracker: INotebookTracker) => keepSaved(tracker)
 };
 
+const language: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:language',
+  description: 'Connects to language servers again that were lost; renames by keyboard.',
+  autoStart: true,
+  optional: [ILSPDocumentConnectionManager],
+  activate: (app: JupyterFrontEnd, manager: ILSPDocumentConnectionManager | null) => {
+    if (manager) {
+      addRename(app);
+      keepConnected(manager);
+    }
+  }
+};
+
 const wording: JupyterFrontEndPlugin<void> = {
   id: '@cellar/lab:wording',
   description: "Calls Jupyter's copies of files file checkpoints.",
@@ -240,4 +255,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, restart, saving, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, restart, saving, language, wording, status, home, plugin];
