@@ -20,6 +20,7 @@ import (
 	"cellar/internal/fault"
 	"cellar/kernel/containerd"
 	"cellar/kernel/language"
+	"cellar/kernel/packages"
 	"cellar/machine"
 	"cellar/server/hub"
 )
@@ -342,7 +343,7 @@ func (w *world) specs(ctx context.Context, ref string) ([]hub.KernelSpec, error)
 // contents looks at what else an image holds.
 func (w *world) contents(ctx context.Context, image *hub.Image) error {
 	return w.runtime.View(ctx, image.Ref, func(root *os.Root) error {
-		image.Languages = language.InImage(root)
+		image.Languages, image.Packages = language.InImage(root), packages.InImage(root)
 		return nil
 	})
 }

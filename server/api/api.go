@@ -47,6 +47,7 @@ func Register(a huma.API, d Deps) {
 	x := &api{d, a}
 	x.people()
 	x.projects()
+	x.packages()
 	x.kernels()
 	x.checkpoints()
 	x.nodes()

@@ -76,6 +76,7 @@ type Hub struct {
 	apps      apps
 
 	languages   languages
+	packages    packagesBusy
 	conversions conversions
 	attempts    attempts
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"cellar/kernel/language"
+	"cellar/kernel/packages"
 )
 
 // Image is a kernel image and the kernels it holds.
@@ -15,6 +16,7 @@ type Image struct {
 	Specs []KernelSpec
 	// Languages is what it holds of what language servers need.
 	Languages language.Place
+	Packages  packages.Set
 }
 
 // KernelSpec is a kernel that an image offers.
