@@ -9,6 +9,7 @@ const { commute } = require('./checks/commute.cjs');
 const keeping = require('./checks/keeping.cjs');
 const language = require('./checks/language.cjs');
 const manners = require('./checks/manners.cjs');
+const packages = require('./checks/packages.cjs');
 const tour = require('./checks/tour.cjs');
 
 /** Milliseconds for all of it, the commute not counted. */
@@ -24,8 +25,10 @@ const GROUPS = [
   [7, manners.secondUser],
   [9, language.editor],
   [9, language.notebook],
+  [10, packages.pip],
   [8, manners.keyboard],
   [8, manners.console],
+  [10, packages.page],
   [8, manners.quiet]
 ];
 
