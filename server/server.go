@@ -390,9 +390,6 @@ func (s *Server) labPage(r *http.Request) (map[string]any, error) {
 		"cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
 		"disabledExtensions": []string{
 			"@jupyterlab/apputils-extension:announcements", "@jupyterlab/hub-extension", "@jupyterlab/application-extension:logo",
-			// @jupyter-lsp/jupyterlab-lsp has these itself.
-			"@jupyterlab/lsp-extension:settings", "@jupyterlab/fileeditor-extension:language-server",
-			"@jupyterlab/notebook-extension:language-server", "@jupyterlab/completer-extension:base-service",
 		},
 	}, nil
 }

@@ -71,12 +71,7 @@ func (b *packagesBusy) enter(project string) (leave func(), err error) {
 }
 
 // home opens a project's home. All below it is the project's doing.
-func (h *Hub) home(p Project) (*os.Root, error) {
-	if err := h.prepareProject(p); err != nil {
-		return nil, err
-	}
-	return os.OpenRoot(h.homeDir(p.ID))
-}
+func (h *Hub) home(p Project) (*os.Root, error) { return os.OpenRoot(h.homeDir(p.ID)) }
 
 // Packages lists what is installed, the image's being those of the image by that
 // name; an empty one means the first. Nothing is run for it.

@@ -33,6 +33,7 @@ async function openFile(w) {
 /** Completion of json.du: the word stands nowhere in the file, and no kernel is attached. */
 async function completes(page) {
   await page.keyboard.press('Control+End');
+  await page.keyboard.press('Enter');
   await page.keyboard.type('json.du');
   await page.keyboard.press('Tab');
   await page.locator('.jp-Completer-item').filter({ hasText: 'dumps' }).first().waitFor();

@@ -35,7 +35,6 @@ async function pip(w) {
     const cell = await lab.write('%pip install --index-url http://127.0.0.1:8097/simple shoes');
     await cell.run();
     const going = await cell.waitText('a part of the download', text => /\d+(\.\d+)?\/6\.0 MB/.test(text));
-    await w.picture('pip');
     await cell.done();
     const text = await cell.text();
     truly(text, text.includes('Successfully installed shoes-2.1'));
@@ -71,7 +70,6 @@ async function page(w) {
     await dialog.getByRole('button', { name: 'Reset', exact: true }).click();
     await w.page.getByText('Nothing is installed beside').waitFor();
     await w.page.getByText('1 package put aside').waitFor();
-    await w.picture('packages-reset');
     await w.page.getByRole('button', { name: 'Bring back' }).click();
     await own().getByRole('rowheader', { name: 'shoes' }).waitFor();
     await until('they are back', async () => (await w.hub.api('/api/v1/projects/digits/packages')).own === 1);
