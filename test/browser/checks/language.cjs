@@ -35,8 +35,14 @@ async function completes(page) {
   await page.keyboard.press('Control+End');
   await page.keyboard.press('Enter');
   await page.keyboard.type('json.du');
-  await page.keyboard.press('Tab');
-  await page.locator('.jp-Completer-item').filter({ hasText: 'dumps' }).first().waitFor();
+  // The completer waits a second for each provider, and a server that has just begun on a busy machine may need more.
+  const dumps = page.locator('.jp-Completer-item').filter({ hasText: 'dumps' }).first();
+  await until('the completer shows it', async () => {
+    if (!(await page.locator('.jp-Completer:visible').count())) {
+      await page.keyboard.press('Tab');
+    }
+    return dumps.waitFor({ timeout: 3000 }).then(() => true);
+  });
 }
 
 async function editor(w) {

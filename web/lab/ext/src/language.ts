@@ -24,11 +24,12 @@ const pause = (ms: number) => new Promise<void>(done => setTimeout(done, ms));
 export function keepConnected(manager: ILSPDocumentConnectionManager): void {
   const known = new WeakSet<ILSPConnection>();
   const waits = new Map<string, { next: number; since: number }>();
-  manager.connected.connect((_, { connection }) => {
+  manager.connected.connect((_, { connection, virtualDocument }) => {
     if (known.has(connection)) {
       return;
     }
     known.add(connection);
+    warm(connection, virtualDocument.documentInfo.uri);
     const id = String(connection.serverIdentifier);
     const wait = waits.get(id) ?? { next: FIRST, since: 0 };
     wait.since = Date.now();
@@ -43,6 +44,18 @@ export function keepConnected(manager: ILSPDocumentConnectionManager): void {
       reconnect(manager, connection, ms).catch(reason => console.warn('Cellar:', reason));
     });
   });
+}
+
+/**
+ * A first completion takes some servers a second or more, and the completer waits for one. Asked once for nothing, they
+ * have read by then what every completion needs.
+ */
+function warm(connection: ILSPConnection, uri: string): void {
+  if (connection.provides('completionProvider')) {
+    connection.clientRequests['textDocument/completion']
+      .request({ textDocument: { uri }, position: { line: 0, character: 0 } })
+      .catch(() => undefined);
+  }
 }
 
 /** The command of jupyterlab-lsp is for a context menu only, and renames what that was opened on. */
