@@ -36,7 +36,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 		"projects/p1/kernels": {"id": "k1", "state": "running", "state_detail": hostile, "notebook": hostile, "configuration": hostile,
 			"machine": hostile, "execution_state": "busy", "cpu_percent": 50, "memory_bytes": 1 << 30, "memory_limit": 2 << 30},
 		"projects/p1/checkpoints": {"id": "c1", "name": hostile, "notebook": hostile, "kind": "auto", "size": 2048, "added_bytes": 1024},
-		"projects/p1/packages": {"name": hostile, "version": hostile, "language": "python", "own": true, "requested": false, "image_version": hostile},
+		"projects/p1/packages":    {"name": hostile, "version": hostile, "language": "python", "own": true, "requested": false, "image_version": hostile},
 		"projects/p1/nodes": {"id": hostile, "name": hostile, "state": "idle", "notebook": hostile, "calls": 12,
 			"inputs": []item{{"name": hostile, "type": "int"}}, "outputs": []item{{"name": hostile, "type": hostile}}},
 	}
