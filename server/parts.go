@@ -12,6 +12,7 @@ import (
 	"cellar/server/jupyter/events"
 	"cellar/server/jupyter/kernels"
 	"cellar/server/jupyter/lab"
+	"cellar/server/jupyter/lsp"
 	"cellar/server/jupyter/nbconvert"
 	"cellar/server/jupyter/terminals"
 )
@@ -34,6 +35,7 @@ func (s *Server) parts() []part {
 			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: project, Base: func(r *http.Request) string { return projectOf(r).base },
 		}), []string{"api/kernels", "api/sessions", "api/kernelspecs", "kernelspecs"}, kernels.Routes()},
 		{terminals.Handler(terminals.Config{Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: project}), []string{"api/terminals", "terminals"}, terminals.Routes()},
+		{lsp.Handler(lsp.Config{Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: project}), []string{"lsp"}, lsp.Routes()},
 		{http.HandlerFunc(s.application), []string{"proxy"}, []string{"/proxy/{path...}"}},
 		{events.Handler(events.Config{Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: project}), []string{"api/events"}, events.Routes()},
 		{nbconvert.Handler(nbconvert.Config{
@@ -42,7 +44,7 @@ func (s *Server) parts() []part {
 				return s.hub.Convert(r.Context(), projectOf(r).Project, format, dir, name, notebook)
 			},
 		}), []string{"api/nbconvert", "nbconvert"}, nbconvert.Routes()},
-		{s.labOrNone(), []string{"lab", "doc", "static", "api/config", "lsp", "favicon.ico"}, lab.Routes()},
+		{s.labOrNone(), []string{"lab", "doc", "static", "api/config", "favicon.ico"}, lab.Routes()},
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"cellar/server/jupyter/contents"
 	"cellar/server/jupyter/events"
 	"cellar/server/jupyter/lab"
+	"cellar/server/jupyter/lsp"
 	"cellar/web/console"
 )
 
@@ -374,10 +375,10 @@ func (s *Server) labPage(r *http.Request) (map[string]any, error) {
 	o := projectOf(r)
 	return map[string]any{
 		"appName": "Cellar", "fullStaticUrl": s.Base + "/static/lab", "token": "", "terminalsAvailable": true,
+		"rootUri": lsp.Root, "virtualDocumentsUri": lsp.Root,
 		"cellarTrust": fmt.Sprint(s.trust(r).Own()), "cellarProject": o.ID, "cellarApi": s.Base + "/api/v1/", "cellarHome": s.Base + "/",
 		"disabledExtensions": []string{
 			"@jupyterlab/apputils-extension:announcements", "@jupyterlab/hub-extension", "@jupyterlab/application-extension:logo",
-			"@jupyterlab/lsp-extension", "@jupyterlab/fileeditor-extension:language-server", "@jupyterlab/notebook-extension:language-server",
 		},
 	}, nil
 }

@@ -22,15 +22,22 @@ type Changed struct {
 	Was  uint64 // bytes
 	Is   uint64
 	Gone bool
+	Now  string // where it is, if it was moved
 }
+
+// Moved finds a file by where it was, as a path in the container, and its size in
+// bytes; it answers where it is, or "".
+type Moved func(name string, size uint64) string
 
 // AdoptSizes makes a dump accept the present sizes of the regular files it
 // holds open: CRIU refuses a file whose size changed, while for a person "the
 // file is as it is now, the position where it was" is right. onMachine gives a
 // container path's place on this machine as a folder and a path below it, "" for
 // one that cannot change; the folder is hostile ground and left by no link. A
-// file that is gone is made anew, empty, for the folder's owner.
-func AdoptSizes(dump string, onMachine func(name string) (top, rel string)) ([]Changed, error) {
+// file that is not what it was is taken from where moved says that one of this
+// size went, a container path or ""; one that is gone is made anew, empty, for
+// the folder's owner.
+func AdoptSizes(dump string, onMachine func(name string) (top, rel string), moved Moved) ([]Changed, error) {
 	name := filepath.Join(dump, "files.img")
 	img, err := decode(name)
 	if err != nil {
@@ -43,15 +50,18 @@ func AdoptSizes(dump string, onMachine func(name string) (top, rel string)) ([]C
 			continue
 		}
 		reg := f.GetReg()
-		c, err := compare(reg, onMachine)
+		c, err := compare(reg, onMachine, moved)
 		if err != nil {
 			return changed, err
 		}
-		if c == nil || (!c.Gone && c.Is == c.Was) {
+		if c == nil || (!c.Gone && c.Is == c.Was && c.Now == "") {
 			continue
 		}
 		is := c.Is
 		reg.Size = &is
+		if c.Now != "" {
+			reg.Name = &c.Now
+		}
 		changed = append(changed, *c)
 	}
 	if len(changed) == 0 {
@@ -61,22 +71,24 @@ func AdoptSizes(dump string, onMachine func(name string) (top, rel string)) ([]C
 }
 
 // compare looks at the file that reg names; nil means it is none of ours.
-func compare(reg *regfile.RegFileEntry, onMachine func(string) (string, string)) (*Changed, error) {
+func compare(reg *regfile.RegFileEntry, onMachine func(string) (string, string), moved Moved) (*Changed, error) {
 	top, rel := onMachine(reg.GetName())
 	if top == "" {
 		return nil, nil
 	}
-	root, err := os.OpenRoot(top)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
 	c := &Changed{Name: reg.GetName(), Was: reg.GetSize()}
-	st, err := root.Lstat(rel)
+	st, err := lstat(top, rel)
+	if moved != nil && (errors.Is(err, os.ErrNotExist) || err == nil && uint64(st.Size()) != c.Was) {
+		if now := moved(c.Name, c.Was); now != "" {
+			c.Now = now
+			top, rel = onMachine(now)
+			st, err = lstat(top, rel)
+		}
+	}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		c.Gone = true
-		return c, remake(root, rel)
+		c.Gone, c.Now = true, ""
+		return c, remake(onMachine(c.Name))
 	case err != nil:
 		return nil, err
 	case !st.Mode().IsRegular():
@@ -86,7 +98,43 @@ func compare(reg *regfile.RegFileEntry, onMachine func(string) (string, string))
 	return c, nil
 }
 
-func remake(root *os.Root, rel string) error {
+// Held is a regular file that a frozen process holds open or mapped.
+type Held struct {
+	Name string // in the container
+	Size uint64 // bytes
+}
+
+// Holds lists the regular files that a dump holds. Their names are what the
+// frozen processes made them.
+func Holds(dump string) ([]Held, error) {
+	img, err := decode(filepath.Join(dump, "files.img"))
+	if err != nil {
+		return nil, err
+	}
+	var out []Held
+	for _, e := range img.Entries {
+		if f, ok := e.Message.(*fdinfo.FileEntry); ok && f.GetReg() != nil {
+			out = append(out, Held{f.GetReg().GetName(), f.GetReg().GetSize()})
+		}
+	}
+	return out, nil
+}
+
+func lstat(top, rel string) (os.FileInfo, error) {
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Lstat(rel)
+}
+
+func remake(top, rel string) error {
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
 	if err := root.MkdirAll(filepath.Dir(rel), 0o755); err != nil {
 		return err
 	}

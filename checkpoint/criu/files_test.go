@@ -99,7 +99,7 @@ func project(t *testing.T, files map[string]string) (top string, onMachine func(
 func TestAdoptSizes(t *testing.T) {
 	_, onMachine := project(t, map[string]string{"grown": "1234567", "shrunk": "", "sub/same": "12"})
 	dir := dump(t, open{"/home/grown", 3}, open{"/usr/lib/x.so", 7}, open{"/home/shrunk", 4}, open{"/home/sub/same", 2}, open{"/home/unsized", -1})
-	changed, err := AdoptSizes(dir, onMachine)
+	changed, err := AdoptSizes(dir, onMachine, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestAdoptSizes(t *testing.T) {
 	if got := sizes(t, dir); !reflect.DeepEqual(got, want) {
 		t.Errorf("sizes %v, want %v", got, want)
 	}
-	if changed, err := AdoptSizes(dir, onMachine); err != nil || changed != nil {
+	if changed, err := AdoptSizes(dir, onMachine, nil); err != nil || changed != nil {
 		t.Errorf("a second time: %+v, %v", changed, err)
 	}
 }
@@ -118,7 +118,7 @@ func TestAdoptSizes(t *testing.T) {
 func TestAFileThatIsGoneIsMadeAnew(t *testing.T) {
 	top, onMachine := project(t, nil)
 	dir := dump(t, open{"/home/gone", 9}, open{"/home/a/b/gone", 1}, open{"/home/gone", 9})
-	changed, err := AdoptSizes(dir, onMachine)
+	changed, err := AdoptSizes(dir, onMachine, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestNothingChangedLeavesTheDumpAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if changed, err := AdoptSizes(dir, onMachine); err != nil || changed != nil {
+	if changed, err := AdoptSizes(dir, onMachine, nil); err != nil || changed != nil {
 		t.Errorf("%+v, %v", changed, err)
 	}
 	after, err := os.ReadFile(name)
@@ -177,7 +177,7 @@ func TestLinksLeadNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := dump(t, open{c.file, 1})
-		changed, _ := AdoptSizes(dir, onMachine) // whether it fails is of no matter here
+		changed, _ := AdoptSizes(dir, onMachine, nil) // whether it fails is of no matter here
 		if len(changed) != 0 || sizes(t, dir)[c.file] != 1 {
 			t.Errorf("%s: changed %+v", name, changed)
 		}
@@ -189,20 +189,46 @@ func TestLinksLeadNowhere(t *testing.T) {
 
 func TestAFolderInAFilesPlaceIsLeft(t *testing.T) {
 	_, onMachine := project(t, map[string]string{"dir/x": ""})
-	if changed, err := AdoptSizes(dump(t, open{"/home/dir", 5}), onMachine); err != nil || changed != nil {
+	if changed, err := AdoptSizes(dump(t, open{"/home/dir", 5}), onMachine, nil); err != nil || changed != nil {
 		t.Errorf("%+v, %v", changed, err)
 	}
 }
 
 func TestADumpThatCannotBeRead(t *testing.T) {
-	if _, err := AdoptSizes(t.TempDir(), nil); !os.IsNotExist(err) {
+	if _, err := AdoptSizes(t.TempDir(), nil, nil); !os.IsNotExist(err) {
 		t.Errorf("no files.img: %v", err)
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "files.img"), []byte("no dump file at all"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := AdoptSizes(dir, nil); err == nil {
+	if _, err := AdoptSizes(dir, nil, nil); err == nil {
 		t.Error("garbage was read")
+	}
+}
+
+// A file that went elsewhere is held there: what is in its old place since is
+// another one.
+func TestAFileThatMoved(t *testing.T) {
+	top, onMachine := project(t, map[string]string{"aside/x.so": "12345", "aside/y.so": "12345", "y.so": "another", "aside/z.so": "1"})
+	dir := dump(t, open{"/home/x.so", 5}, open{"/home/y.so", 5}, open{"/home/z.so", 5})
+	moved := func(name string, size uint64) string {
+		now := "/home/aside/" + filepath.Base(name)
+		if st, err := os.Stat(filepath.Join(top, "aside", filepath.Base(name))); err != nil || uint64(st.Size()) != size {
+			return ""
+		}
+		return now
+	}
+	changed, err := AdoptSizes(dir, onMachine, moved)
+	if err != nil || len(changed) != 3 || changed[0].Now != "/home/aside/x.so" || changed[0].Gone || !changed[2].Gone {
+		t.Errorf("changed %+v, %v", changed, err)
+	}
+	want := map[string]uint64{"/home/aside/x.so": 5, "/home/aside/y.so": 5, "/home/z.so": 0}
+	if got := sizes(t, dir); !reflect.DeepEqual(got, want) {
+		t.Errorf("files %v, want %v", got, want)
+	}
+	held, err := Holds(dir)
+	if err != nil || len(held) != 3 || held[1] != (Held{"/home/aside/y.so", 5}) {
+		t.Errorf("held: %+v, %v", held, err)
 	}
 }

@@ -4,6 +4,7 @@
 //
 //	cellar-keep run --journal DIR --runtime DIR [--dir DIR] [--quota BYTES] -- KERNEL ARGV...
 //	cellar-keep terminals [--dir DIR] -- SHELL ARGV...
+//	cellar-keep languages [--dir DIR]      starts language servers
 //	cellar-keep pager --folder DIR --work DIR --dump DIR    brings a thawed container's memory in
 //	cellar-keep net        the OCI createRuntime hook: brings the container's network up
 package main
@@ -21,6 +22,7 @@ import (
 	"syscall"
 
 	"cellar/kernel/keep"
+	"cellar/kernel/language"
 	"cellar/kernel/terminal"
 )
 
@@ -35,7 +37,7 @@ func main() {
 
 func run(log *slog.Logger, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("a command is needed: run, terminals, pager or net")
+		return fmt.Errorf("a command is needed: run, terminals, languages, pager or net")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -44,6 +46,8 @@ func run(log *slog.Logger, args []string) error {
 		return runKernel(ctx, log, args[1:])
 	case "terminals":
 		return runTerminals(ctx, args[1:])
+	case "languages":
+		return runLanguages(ctx, log, args[1:])
 	case "pager":
 		return holdMemory(args[1:])
 	case "pager-worker":
@@ -91,6 +95,27 @@ func runTerminals(ctx context.Context, args []string) error {
 		wg.Go(func() { s.Orphans.Run(ctx) })
 	}
 	s.Serve(ctx, ln)
+	wg.Wait()
+	return nil
+}
+
+// runLanguages is PID 1 of a project's container of language servers.
+func runLanguages(ctx context.Context, log *slog.Logger, args []string) error {
+	fs := flag.NewFlagSet("languages", flag.ContinueOnError)
+	dir := fs.String("dir", "/", "where a server starts")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", language.Port))
+	if err != nil {
+		return err
+	}
+	h := language.Host{Dir: *dir, Log: log}
+	var wg sync.WaitGroup
+	if os.Getpid() == 1 {
+		wg.Go(func() { h.Orphans.Run(ctx) })
+	}
+	h.Serve(ctx, ln)
 	wg.Wait()
 	return nil
 }

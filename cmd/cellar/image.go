@@ -19,6 +19,8 @@ import (
 
 	"cellar/internal/fault"
 	"cellar/kernel/containerd"
+	"cellar/kernel/language"
+	"cellar/kernel/packages"
 	"cellar/machine"
 	"cellar/server/hub"
 )
@@ -128,9 +130,12 @@ func (w *world) images(ctx context.Context) (out []hub.Image, none, err error) {
 	w.found = map[string]foundImage{}
 	for _, f := range w.Image {
 		ref, err := w.image(ctx, f)
-		var specs []hub.KernelSpec
+		image := hub.Image{Name: f.Name, Ref: ref}
 		if err == nil {
-			specs, err = w.specs(ctx, ref)
+			image.Specs, err = w.specs(ctx, ref)
+		}
+		if err == nil {
+			err = w.contents(ctx, &image)
 		}
 		if fault.CodeOf(err) == notAnArchive { // a slip in the settings, told to who starts the hub
 			return nil, nil, fmt.Errorf("%w (%s, --image %s)", err, fault.CodeOf(err), f.Archive)
@@ -146,7 +151,7 @@ func (w *world) images(ctx context.Context) (out []hub.Image, none, err error) {
 			}
 			continue
 		}
-		out = append(out, hub.Image{Name: f.Name, Ref: ref, Specs: specs})
+		out = append(out, image)
 	}
 	if len(out) > 0 {
 		none = nil
@@ -333,6 +338,14 @@ func (w *world) specs(ctx context.Context, ref string) ([]hub.KernelSpec, error)
 		})
 	}
 	return out, nil
+}
+
+// contents looks at what else an image holds.
+func (w *world) contents(ctx context.Context, image *hub.Image) error {
+	return w.runtime.View(ctx, image.Ref, func(root *os.Root) error {
+		image.Languages, image.Packages = language.InImage(root), packages.InImage(root)
+		return nil
+	})
 }
 
 // imagesOf is what a data folder has of the images, whether or not a hub runs.

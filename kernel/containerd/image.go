@@ -78,16 +78,16 @@ const maxSpecFile = 1 << 20
 
 // KernelSpecs reads the kernels an image offers.
 func (r *Runtime) KernelSpecs(ctx context.Context, ref string) (specs []KernelSpec, err error) {
-	err = r.view(ctx, ref, func(root *os.Root) error {
+	err = r.View(ctx, ref, func(root *os.Root) error {
 		specs = readSpecs(root)
 		return nil
 	})
 	return specs, err
 }
 
-// view gives fn a read-only view of an image. What is in it is untrusted: fn
+// View gives fn a read-only view of an image. What is in it is untrusted: fn
 // reads regular files, through the root only.
-func (r *Runtime) view(ctx context.Context, ref string, fn func(*os.Root) error) error {
+func (r *Runtime) View(ctx context.Context, ref string, fn func(*os.Root) error) error {
 	ctx = scoped(ctx)
 	ctx, done, err := r.c.WithLease(ctx)
 	if err != nil {
@@ -137,7 +137,7 @@ func (r *Runtime) CopyFromImage(ctx context.Context, ref string, folders []strin
 		return err
 	}
 	defer to.Close()
-	return r.view(ctx, ref, func(root *os.Root) error {
+	return r.View(ctx, ref, func(root *os.Root) error {
 		c := copying{from: root, to: to, bytes: maxCopied, files: maxCopiedFiles}
 		for _, folder := range folders {
 			if err := c.tree(folder); err != nil {

@@ -48,6 +48,7 @@ func Register(a huma.API, d Deps) {
 	a.UseMiddleware(x.door)
 	x.people()
 	x.projects()
+	x.packages()
 	x.kernels()
 	x.runs()
 	x.webhook()

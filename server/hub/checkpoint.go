@@ -230,7 +230,7 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump, reason string) error {
 		return err
 	}
 	files := func(name string) (string, string) { return onMachine(c.Mounts, name) }
-	if _, err := criu.AdoptSizes(dump, files); err != nil {
+	if _, err := criu.AdoptSizes(dump, files, elsewhere(h.homeDir(l.Project()))); err != nil {
 		return fault.Wrap(fault.Unavailable, "checkpoint_damaged", "The checkpoint's memory image cannot be read.", err)
 	}
 	if err := h.Runtime.Restore(ctx, c, dump); err != nil {

@@ -65,6 +65,7 @@ type Hub struct {
 	Log        *slog.Logger
 	Operations *Operations
 
+	images []Image
 	specs  map[string]KernelSpec
 	events events
 
@@ -76,6 +77,8 @@ type Hub struct {
 	terminals terminals
 	apps      apps
 
+	languages   languages
+	packages    packagesBusy
 	conversions conversions
 	attempts    attempts
 	webhooks    webhooks
@@ -93,7 +96,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	h.ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	h.since = time.Now()
 	h.live = map[kernel.ID]*Live{}
-	h.specs = offer(images)
+	h.images, h.specs = images, offer(images)
 	if h.DefaultSpec == "" {
 		h.DefaultSpec = defaultSpec(images, h.specs)
 	}

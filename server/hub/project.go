@@ -131,7 +131,7 @@ func (h *Hub) DeleteProject(ctx context.Context, p Project) error {
 			return err
 		}
 	}
-	if err := h.endShells(ctx, p); err != nil {
+	if err := errors.Join(h.endShells(ctx, p), h.endLanguages(ctx, p.ID)); err != nil {
 		return err
 	}
 	nodes, err := h.Store.Nodes(ctx, p.ID)

@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"cellar/kernel/language"
+	"cellar/kernel/packages"
 )
 
 // Image is a kernel image and the kernels it holds.
@@ -11,6 +14,9 @@ type Image struct {
 	Name  string // the operator's, for what needs to be told apart
 	Ref   string // in the machine's store, with the digest: name:tag@sha256:...
 	Specs []KernelSpec
+	// Languages is what it holds of what language servers need.
+	Languages language.Place
+	Packages  packages.Set
 }
 
 // KernelSpec is a kernel that an image offers.

@@ -18,16 +18,16 @@ func TestKernelsOfSeveralImages(t *testing.T) {
 		want   string // offered name = display name @ reference
 		start  string
 	}{
-		"one": {[]Image{{"base", "b", []KernelSpec{python}}}, "python3=Python 3@b", "python3"},
+		"one": {[]Image{{Name: "base", Ref: "b", Specs: []KernelSpec{python}}}, "python3=Python 3@b", "python3"},
 		"the first keeps its names": {
-			[]Image{{"base", "b", []KernelSpec{python}}, {"r", "r", []KernelSpec{r, python}}, {"torch", "t", []KernelSpec{python}}},
+			[]Image{{Name: "base", Ref: "b", Specs: []KernelSpec{python}}, {Name: "r", Ref: "r", Specs: []KernelSpec{r, python}}, {Name: "torch", Ref: "t", Specs: []KernelSpec{python}}},
 			"ir=R@r python3=Python 3@b python3-r=Python 3, r@r python3-torch=Python 3, torch@t", "python3",
 		},
 		"no Python in the first": {
-			[]Image{{"r", "r", []KernelSpec{r}}, {"base", "b", []KernelSpec{python}}}, "ir=R@r python3=Python 3@b", "ir",
+			[]Image{{Name: "r", Ref: "r", Specs: []KernelSpec{r}}, {Name: "base", Ref: "b", Specs: []KernelSpec{python}}}, "ir=R@r python3=Python 3@b", "ir",
 		},
 		"the suffixed name is taken too": {
-			[]Image{{"a", "a", []KernelSpec{python, spec("python3-b", "Mine")}}, {"b", "b", []KernelSpec{python}}},
+			[]Image{{Name: "a", Ref: "a", Specs: []KernelSpec{python, spec("python3-b", "Mine")}}, {Name: "b", Ref: "b", Specs: []KernelSpec{python}}},
 			"python3=Python 3@a python3-b=Mine@a python3-b-2=Python 3, b@b", "python3",
 		},
 		"none": {nil, "", ""},
@@ -54,8 +54,8 @@ func TestKernelsOfSeveralImages(t *testing.T) {
 // another order, built anew or taken away.
 func TestSpecOfRecord(t *testing.T) {
 	python := []KernelSpec{spec("python3", "Python 3")}
-	base := Image{"base", "cellar/base:1@sha256:b1", python}
-	torch := Image{"torch", "cellar/torch:1@sha256:t1", python}
+	base := Image{Name: "base", Ref: "cellar/base:1@sha256:b1", Specs: python}
+	torch := Image{Name: "torch", Ref: "cellar/torch:1@sha256:t1", Specs: python}
 	for name, c := range map[string]struct {
 		images      []Image
 		spec, image string
@@ -87,7 +87,7 @@ func TestSpecOfRecord(t *testing.T) {
 func TestVariablesThatCannotBeTold(t *testing.T) {
 	python, r := spec("python3", "Python 3"), spec("ir", "R")
 	python.Language, r.Language = "python", "R"
-	h := &Hub{specs: offer([]Image{{"both", "b:1@sha256:b", []KernelSpec{python, r}}})}
+	h := &Hub{specs: offer([]Image{{Name: "both", Ref: "b:1@sha256:b", Specs: []KernelSpec{python, r}}})}
 	for name, c := range map[string]struct {
 		spec  string
 		state kernel.State

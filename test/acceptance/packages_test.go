@@ -18,9 +18,10 @@ root = pathlib.Path('/tmp/index/simple/cellarpkg'); root.mkdir(parents=True, exi
 name = 'cellarpkg-1.0-py3-none-any.whl'
 with zipfile.ZipFile(root / name, 'w') as z:
     z.writestr('cellarpkg.py', 'answer = 42\n')
+    z.write(next(pathlib.Path('/usr/lib').glob('*/libz.so.1')), 'cellarpkg_z.so')
     z.writestr('cellarpkg-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\nName: cellarpkg\nVersion: 1.0\n')
     z.writestr('cellarpkg-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n')
-    z.writestr('cellarpkg-1.0.dist-info/RECORD', 'cellarpkg.py,,\ncellarpkg-1.0.dist-info/METADATA,,\ncellarpkg-1.0.dist-info/WHEEL,,\ncellarpkg-1.0.dist-info/RECORD,,\n')
+    z.writestr('cellarpkg-1.0.dist-info/RECORD', 'cellarpkg.py,,\ncellarpkg_z.so,,\ncellarpkg-1.0.dist-info/METADATA,,\ncellarpkg-1.0.dist-info/WHEEL,,\ncellarpkg-1.0.dist-info/RECORD,,\n')
 (root / 'index.html').write_text(f'<a href="{name}">{name}</a>')
 (root.parent / 'index.html').write_text('<a href="cellarpkg/">cellarpkg</a>')
 server = subprocess.Popen([sys.executable, '-m', 'http.server', '8099', '--bind', '127.0.0.1', '--directory', '/tmp/index'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -9,7 +9,9 @@ const { commute } = require('./checks/commute.cjs');
 const back = require('./checks/back.cjs');
 const { hostile } = require('./checks/hostile.cjs');
 const keeping = require('./checks/keeping.cjs');
+const language = require('./checks/language.cjs');
 const manners = require('./checks/manners.cjs');
+const packages = require('./checks/packages.cjs');
 const tour = require('./checks/tour.cjs');
 
 /** Milliseconds for all of it, the commute not counted. */
@@ -23,6 +25,9 @@ const GROUPS = [
   [5, keeping.checkpoints],
   [6, keeping.publish],
   [7, manners.secondUser],
+  [9, language.editor],
+  [9, language.notebook],
+  [10, packages.pip],
   [8, manners.keyboard],
   [8, manners.console],
   [11, back.marks],
@@ -32,8 +37,9 @@ const GROUPS = [
   [11, back.webhook],
   [11, back.waking],
   [11, back.sessions],
+  [10, packages.page],
   [8, manners.quiet],
-  [10, hostile]
+  [12, hostile]
 ];
 
 function arguments_() {

@@ -41,6 +41,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 		"projects/p1/kernels": {"id": "k1", "state": "running", "state_detail": hostile, "notebook": hostile, "configuration": hostile,
 			"machine": hostile, "execution_state": "busy", "cpu_percent": 50, "memory_bytes": 1 << 30, "memory_limit": 2 << 30},
 		"projects/p1/checkpoints": {"id": "c1", "name": hostile, "notebook": hostile, "kind": "auto", "size": 2048, "added_bytes": 1024},
+		"projects/p1/packages":    {"name": hostile, "version": hostile, "language": "python", "own": true, "requested": false, "image_version": hostile},
 		"projects/p1/nodes": {"id": hostile, "name": hostile, "state": "idle", "notebook": hostile, "calls": 12,
 			"inputs": []item{{"name": hostile, "type": "int"}}, "outputs": []item{{"name": hostile, "type": hostile}}},
 	}
@@ -71,7 +72,7 @@ func TestPagesInChromium(t *testing.T) {
 	s := fakeHub(t, newConsole(t))
 	for path, want := range map[string][]string{
 		"/":         {"2 running", "belongs to"},
-		"/p/p1":     {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12", "The last message did not arrive", "One is set"},
+		"/p/p1":     {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12", "The last message did not arrive", "One is set", "needed by another", "requirements.txt"},
 		"/sessions": {"150 % of 200 %", "1 GiB of 2 GiB", "Running, busy, 3 waiting", "belongs to", "1 kernel in memory: 1 GiB, 1.5 cores busy."},
 		"/account":  {"used <time", "never"},
 		"/people":   {"since"},

@@ -7,7 +7,12 @@ const core = require('@jupyterlab/core-meta/core.package.json');
 const OURS = '@cellar/lab';
 // Installing packages from the page is the server's business, not the page's.
 const LEFT_OUT = new Set(['@jupyterlab/extensionmanager-extension']);
-const ADDED = ['@jupyter-widgets/jupyterlab-manager', OURS];
+const LANGUAGE = '@jupyter-lsp/jupyterlab-lsp';
+const ADDED = ['@jupyter-widgets/jupyterlab-manager', LANGUAGE, OURS];
+/** Settings of plugins that are left out (src/leftout.js) or that LANGUAGE stands for. */
+const NO_SETTINGS = new Set([`${LANGUAGE}:jump_to`, '@jupyterlab/lsp-extension:plugin']);
+/** Defaults that would name what is left out, or settings whose schema nobody has. */
+const DEFAULTS = { [`${LANGUAGE}:completion`]: { theme: 'material' }, [`${LANGUAGE}:plugin`]: { language_servers: {} } };
 const generated = path.resolve(__dirname, 'build');
 
 const dirOf = name =>
@@ -56,7 +61,14 @@ function schemas() {
       version,
       schema: JSON.parse(fs.readFileSync(path.join(dir, f)))
     }));
-  });
+  }).filter(({ id }) => !NO_SETTINGS.has(id)).map(withDefaults);
+}
+
+/** A schema with our defaults in place of its own, and without keys for commands that are not there (ext has F2). */
+function withDefaults(entry) {
+  if (entry.id === `${LANGUAGE}:rename`) delete entry.schema['jupyter.lab.shortcuts'];
+  for (const [key, value] of Object.entries(DEFAULTS[entry.id] ?? {})) entry.schema.properties[key].default = value;
+  return entry;
 }
 
 /** Theme name -> its style sheet; each becomes a compile of its own. */
@@ -93,4 +105,4 @@ function write() {
   fs.writeFileSync(path.join(generated, 'style.js'), styleSource());
 }
 
-module.exports = { OURS, generated, dirOf, schemas, themes, shared, write, version: core.jupyterlab.version };
+module.exports = { OURS, LANGUAGE, generated, dirOf, schemas, themes, shared, write, version: core.jupyterlab.version };

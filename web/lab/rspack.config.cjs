@@ -5,6 +5,7 @@ const svg = require('mini-svg-data-uri');
 const gen = require('./gen.cjs');
 
 const dist = path.resolve(__dirname, 'dist');
+const leftOut = path.resolve(__dirname, 'src/leftout.js');
 const inlineSvg = { dataUrl: { content: s => svg(s.content), mimetype: 'image/svg+xml' } };
 
 const rules = [
@@ -51,6 +52,8 @@ const application = {
     modules: [path.resolve(__dirname, 'node_modules')],
     alias: {
       'lab-generated': gen.generated,
+      [`${gen.LANGUAGE}$`]: path.resolve(__dirname, 'src/language.js'),
+      '@jupyter-lsp/theme-vscode$': leftOut,
       [`${gen.OURS}$`]: path.join(gen.dirOf(gen.OURS), 'src/index.ts'),
       [`${gen.OURS}/style`]: path.join(gen.dirOf(gen.OURS), 'style')
     },
@@ -92,6 +95,7 @@ const application = {
   },
   plugins: [
     new rspack.ProvidePlugin({ process: 'process/browser' }),
+    new rspack.NormalModuleReplacementPlugin(/[\\/]jump_to$/, leftOut),
     new rspack.container.ModuleFederationPlugin({
       name: 'CORE_FEDERATION',
       library: { type: 'var', name: ['_JUPYTERLAB', 'CORE_LIBRARY_FEDERATION'] },

@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -149,5 +150,41 @@ func TestOperatorsPageConfig(t *testing.T) {
 	log.Reset()
 	if c := s.pageConfig(); c["appName"] != "Cellar" || log.Len() != 0 {
 		t.Errorf("without a file: %v, log %q", c["appName"], log.String())
+	}
+}
+
+// What the server and the operator disable is disabled both; and what the language
+// extension stands for goes and comes with it.
+func TestDisabledExtensions(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	files := build()
+	files["settings.json.br"] = packed(`[{"id":"@jupyter-lsp/jupyterlab-lsp:plugin","version":"1.0","schema":{}}]`)
+	folder := fstest.MapFS{}
+	h, err := lab.New(lab.Config{
+		Build: files, Operator: folder, Store: func(*http.Request) (*os.Root, error) { return root, nil },
+		Page: func(*http.Request) (map[string]any, error) {
+			return map[string]any{"disabledExtensions": []string{"ours", "both"}}, nil
+		},
+		Fail: func(w http.ResponseWriter, _ *http.Request, err error) { http.Error(w, err.Error(), 404) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(http.StripPrefix("/p/1", h))
+	defer web.Close()
+	s := &server{t, web.URL + "/p/1"}
+	for operators, want := range map[string]string{
+		`{}`: "@jupyterlab/completer-extension:base-service @jupyterlab/fileeditor-extension:language-server @jupyterlab/lsp-extension:settings @jupyterlab/notebook-extension:language-server both ours",
+		`{"disabledExtensions":["theirs","both","@jupyter-lsp/jupyterlab-lsp"]}`: "@jupyter-lsp/jupyterlab-lsp both ours theirs",
+	} {
+		folder["page_config.json"] = plainFile(operators)
+		got := fmt.Sprint(s.pageConfig()["disabledExtensions"])
+		if got != "["+want+"]" {
+			t.Errorf("%s: %s", operators, got)
+		}
 	}
 }

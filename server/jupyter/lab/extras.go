@@ -29,10 +29,6 @@ func (l *lab) listings(w http.ResponseWriter, _ *http.Request, _ string) error {
 	})
 }
 
-func (l *lab) lsp(w http.ResponseWriter, _ *http.Request, _ string) error {
-	return answer(w, http.StatusOK, map[string]any{"version": 2, "sessions": map[string]any{}, "specs": map[string]any{}})
-}
-
 // pack is one package that the build holds.
 type pack struct {
 	Name          string `json:"name"`

@@ -58,7 +58,7 @@ type manifest struct {
 }
 
 // New reads the build and answers a handler for requests whose URL starts with /lab, /doc, /static/lab,
-// /api/config, /lsp or is /favicon.ico. What stands before those must
+// /api/config or is /favicon.ico. What stands before those must
 // be stripped from the URL already; it is found again for links.
 func New(c Config) (http.Handler, error) {
 	l := &lab{Config: c}
@@ -112,7 +112,6 @@ func (l *lab) routes() []route {
 		{"/lab", read, l.labPage},
 		{"/doc", read, l.docPage},
 		{"/api/config", "GET HEAD PUT PATCH", l.configRoute},
-		{"/lsp/status", read, l.lsp},
 		{"/favicon.ico", read, favicon},
 	}
 }

@@ -288,7 +288,6 @@ func TestSmallAnswers(t *testing.T) {
 	for path, want := range map[string]string{
 		"/lab/api/translations":         `"displayName":"English"`,
 		"/lab/api/translations/default": `{"data":{},"message":""}`,
-		"/lsp/status":                   `{"sessions":{},"specs":{},"version":2}`,
 		"/lab/api/licenses/":            `"@jupyterlab/application-top":{"packages":[{"name":"react"`,
 		"/lab/api/licenses?format=csv":  "react,18,MIT",
 		"/lab/api/listings/@jupyterlab/extensionmanager-extension/listings.json": `"blocked_extensions":[]`,

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -50,6 +51,7 @@ func (l *lab) page(w http.ResponseWriter, r *http.Request, rest, mode, app strin
 		return err
 	}
 	maps.Copy(config, over)
+	config["disabledExtensions"] = l.disabled(operator["disabledExtensions"], over["disabledExtensions"])
 	config["mode"], config["workspace"], config["treePath"] = mode, workspace, tree
 	// Upstream's router wants to know which of its two addresses this is.
 	config["appUrl"] = "/" + app
@@ -65,6 +67,38 @@ func (l *lab) page(w http.ResponseWriter, r *http.Request, rest, mode, app strin
 	head.Set("Cache-Control", "no-store") // it may hold a token
 	_, _ = w.Write([]byte(out))
 	return nil
+}
+
+// languageExtension stands for some of JupyterLab's own plugins: it has what they
+// have, so only one of the two may run.
+const languageExtension = "@jupyter-lsp/jupyterlab-lsp"
+
+var languageStandsFor = []string{
+	"@jupyterlab/lsp-extension:settings", "@jupyterlab/fileeditor-extension:language-server",
+	"@jupyterlab/notebook-extension:language-server", "@jupyterlab/completer-extension:base-service",
+}
+
+// disabled brings the lists of disabled extensions together: what any of them
+// names is.
+func (l *lab) disabled(lists ...any) []string {
+	out := []string{}
+	for _, list := range lists {
+		switch list := list.(type) {
+		case []string:
+			out = append(out, list...)
+		case []any:
+			for _, name := range list {
+				if name, ok := name.(string); ok {
+					out = append(out, name)
+				}
+			}
+		}
+	}
+	if l.settings.has(languageExtension) && !slices.Contains(out, languageExtension) {
+		out = append(out, languageStandsFor...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func parsePage(rest string) (workspace, tree string, ok bool) {

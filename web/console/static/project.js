@@ -1,10 +1,11 @@
-// One project: its kernels, checkpoints and nodes.
+// One project: its kernels, checkpoints, nodes and packages.
 
 import { base, list, path } from "./api.js";
 import { checkpointsPart } from "./checkpoints.js";
 import { button, byId, every } from "./dom.js";
 import { kernelsPart } from "./kernels.js";
 import { nodesPart } from "./nodes.js";
+import { packagesPart } from "./packages.js";
 import { deleteProject } from "./projects.js";
 import { webhookPart } from "./webhook.js";
 
@@ -20,6 +21,7 @@ const configurations = list("configurations", { quiet: true })
 
 const checkpoints = checkpointsPart(project);
 const nodes = nodesPart(project);
+const packages = packagesPart(project);
 const kernels = kernelsPart(project, { changed: () => checkpoints.look(true) });
 project.lookAll = () => Promise.all([kernels.look(true), checkpoints.look(true), nodes.look(true)]);
 
@@ -56,8 +58,10 @@ webhookPart(project);
 kernels.look();
 checkpoints.look();
 nodes.look();
+packages.look();
 configurations.then(() => kernels.again());
 every(5000, kernels.look);
 every(15_000, checkpoints.look);
 every(5000, nodes.look);
+every(15_000, packages.look);
 followEvents();

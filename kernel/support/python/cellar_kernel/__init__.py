@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+from . import pip
+
 
 def load_ipython_extension(shell):
     shell.system = lambda command: _system(shell, command)
@@ -18,6 +20,10 @@ def _system(shell, command):
     if command.rstrip().endswith("&"):
         raise OSError("Background processes not supported.")
     expanded = shell.var_expand(command, depth=1)
+    show, environment = _through, None
+    if pip.is_pip(expanded):
+        show = pip.Progress().feed
+        environment = {"PIP_PROGRESS_BAR": "raw", **os.environ}
     process = subprocess.Popen(
         expanded,
         shell=True,
@@ -26,13 +32,14 @@ def _system(shell, command):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        env=environment,
     )
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     try:
         while chunk := os.read(process.stdout.fileno(), 1 << 16):
-            sys.stdout.write(decode(chunk))
+            sys.stdout.write(show(decode(chunk)))
             sys.stdout.flush()
-        sys.stdout.write(decode(b"", True))
+        sys.stdout.write(show(decode(b"", True), True))
     except KeyboardInterrupt:
         os.killpg(process.pid, signal.SIGINT)
         try:
@@ -43,3 +50,7 @@ def _system(shell, command):
     finally:
         process.stdout.close()
     shell.user_ns["_exit_code"] = process.wait()
+
+
+def _through(text, end=False):
+    return text

@@ -1,6 +1,7 @@
 // Cellar in JupyterLab: what each part needs and where it is put.
 import { IConnectionLost, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
+import { ILSPDocumentConnectionManager } from '@jupyterlab/lsp';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
@@ -11,6 +12,7 @@ import { ConfigurationButton } from './configuration';
 import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
+import { addRename, keepConnected } from './language';
 import { markCells } from './marks';
 import { Teller } from './notify';
 import { track } from './progress';
@@ -230,6 +232,19 @@ const saving: JupyterFrontEndPlugin<void> = {
   activate: (_: JupyterFrontEnd, tracker: INotebookTracker) => keepSaved(tracker)
 };
 
+const language: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:language',
+  description: 'Connects to language servers again that were lost; renames by keyboard.',
+  autoStart: true,
+  optional: [ILSPDocumentConnectionManager],
+  activate: (app: JupyterFrontEnd, manager: ILSPDocumentConnectionManager | null) => {
+    if (manager) {
+      addRename(app);
+      keepConnected(manager);
+    }
+  }
+};
+
 const wording: JupyterFrontEndPlugin<void> = {
   id: '@cellar/lab:wording',
   description: "Calls Jupyter's copies of files file checkpoints.",
@@ -285,4 +300,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, marks, notify, restart, saving, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, marks, notify, restart, saving, language, wording, status, home, plugin];
