@@ -121,6 +121,10 @@ type Runtime interface {
 	Create(ctx context.Context, c Container) error
 	Restore(ctx context.Context, c Container, dir string) error
 	Freeze(ctx context.Context, name string, f Freeze) error
+	// Late reports whether Restore would begin before the memory of a dump is
+	// there: then its pages files may be hollow, if a file beside them says where
+	// the pages are.
+	Late(dir string) bool
 	// Drained waits until a restored container needs its dump no more: large
 	// memory comes after its processes have begun. An error means that it will
 	// not come, and that the container has to be given up for its dump. Freeze

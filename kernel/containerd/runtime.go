@@ -35,6 +35,8 @@ type Options struct {
 	Cgroup string // parent of all control groups
 	Eager  bool   // thaw all memory before a process begins
 	Log    *slog.Logger
+	// Secret is what the pager of a dump is told on its standard input; nil: nothing.
+	Secret func(ctx context.Context, dump string) ([]byte, error)
 }
 
 // Runtime is a kernel.Runtime on a containerd.
@@ -119,7 +121,8 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 			err = errors.Join(err, r.Remove(undo, c.Name))
 		}
 	}()
-	late := dump != "" && r.late(dump)
+	// A dump with hollow pages files can be thawed in no other way than late.
+	late := dump != "" && (r.Late(dump) || exists(filepath.Join(dump, lateFile)))
 	ids := idMap(c.UIDBase)
 	container, err := r.c.NewContainer(ctx, c.Name,
 		client.WithContainerLabels(c.Labels),

@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ import (
 // below it, the pager's own start costs more than copying them at once.
 const lazyFrom = 100 << 20
 
+// lateFile says where the pages of a dump are that are not in its files.
+const lateFile = "late.json"
+
 // Processes in a user namespace may have a userfaultfd only if this says so.
 const userfaultfd = "/proc/sys/vm/unprivileged_userfaultfd"
 
@@ -30,8 +34,8 @@ func mayBeLate() bool {
 
 func (r *Runtime) pagerDir(name string) string { return filepath.Join(r.o.Dir, "pagers", name) }
 
-// late reports whether a dump is thawed with its memory coming late.
-func (r *Runtime) late(dump string) bool {
+// Late implements kernel.Runtime.
+func (r *Runtime) Late(dump string) bool {
 	if r.o.Eager || !mayBeLate() {
 		return false
 	}
@@ -71,6 +75,13 @@ func (r *Runtime) startPager(ctx context.Context, name, dump, work string) error
 	defer out.Close()
 	cmd := exec.Command(r.o.Keeper, "pager", "--folder", dir, "--work", work, "--dump", dump)
 	cmd.Stdout, cmd.Stderr = in, log
+	if r.o.Secret != nil {
+		secret, err := r.o.Secret(ctx, dump)
+		if err != nil {
+			return errors.Join(err, in.Close())
+		}
+		cmd.Stdin = bytes.NewReader(secret)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
 	in.Close()

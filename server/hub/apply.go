@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cellar/checkpoint"
 	"cellar/internal/fault"
 	"cellar/kernel"
 )
@@ -27,7 +28,7 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, files bool, o 
 		return err
 	}
 	defer release()
-	m, err := h.readManifest(c.ID)
+	m, err := h.manifest(ctx, p.ID, c.ID)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,11 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 	journal := nextJournal(before.Journal)
 	dir := filepath.Join(l.folder(), journal)
 	os.RemoveAll(dir)
-	if err := copyTree(filepath.Join(h.vaultDir(c.ID), "journal"), dir, p.FileOwner(), 1<<50); err != nil {
+	place, err := h.place(ctx, p.ID, c.ID)
+	if err == nil {
+		err = h.Archive.Load(ctx, place, checkpoint.Loading{Part: journalPart, Folder: dir, Owner: p.FileOwner()})
+	}
+	if err != nil {
 		return err
 	}
 	if files {
@@ -103,9 +108,9 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 	l.newLife(m.RunsFrom, c.Seq)
 	l.fresh = false
 	l.mu.Unlock()
-	err := h.step("apply.recorded")
+	err = h.step("apply.recorded")
 	if err == nil {
-		err = h.thaw(ctx, l, h.dumpDir(c.ID), reasonApply)
+		err = h.thawKept(ctx, l, c.ID, reasonApply)
 	}
 	if err == nil {
 		if err = h.step("apply.thawed"); err != nil {
@@ -115,7 +120,7 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 	if err != nil {
 		return err
 	}
-	err = l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
+	err = l.change(ctx, func(k *Kernel) { k.Checkpoint, k.Base = "", c.ID })
 	if before.Journal != journal {
 		h.wg.Go(func() { os.RemoveAll(filepath.Join(l.folder(), before.Journal)) })
 	}
@@ -124,8 +129,12 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 
 // filesBack writes the notebook as it was at the checkpoint.
 func (h *Hub) filesBack(ctx context.Context, p Project, c Checkpoint) error {
-	nb, err := os.ReadFile(filepath.Join(h.vaultDir(c.ID), "notebook.ipynb"))
-	if errors.Is(err, os.ErrNotExist) {
+	place, err := h.place(ctx, p.ID, c.ID)
+	if err != nil {
+		return err
+	}
+	nb, err := h.Archive.File(ctx, place, notebookFile)
+	if errors.Is(err, fault.NotFound) {
 		return fault.New(fault.Unsupported, "no_files_kept", "This checkpoint keeps no files; apply it without.")
 	}
 	if err != nil {
@@ -145,7 +154,7 @@ func (h *Hub) forward(ctx context.Context, l *Live, before Kernel, rollback Chec
 	} else {
 		l.force(ctx, kernel.Hibernated, "")
 	}
-	if m, err := h.readManifest(rollback.ID); rollback.ID != "" && err == nil {
+	if m, err := h.manifest(ctx, before.Project, rollback.ID); rollback.ID != "" && err == nil {
 		l.mu.Lock()
 		l.newLife(m.RunsFrom, rollback.Seq)
 		l.mu.Unlock()
@@ -171,7 +180,7 @@ type VariableChange struct {
 // Changes says what applying c would change.
 func (h *Hub) Changes(ctx context.Context, p Project, c Checkpoint) (Changes, error) {
 	out := Changes{Files: []string{}, Notes: []string{}}
-	m, err := h.readManifest(c.ID)
+	m, err := h.manifest(ctx, p.ID, c.ID)
 	if err != nil {
 		return out, err
 	}

@@ -27,7 +27,7 @@ func (h *Hub) newCheckpoint(l *Live, kind, name string) Checkpoint {
 	}
 	return Checkpoint{
 		ID: newID(), Project: l.rec.Project, Kernel: l.rec.ID, Name: name, Kind: kind, Notebook: notebook,
-		Image: l.rec.Image, Parts: l.rec.Parts, Pinned: kind == KindManual, CreatedAt: time.Now(),
+		Parent: l.rec.Base, Image: l.rec.Image, Parts: l.rec.Parts, Pinned: kind == KindManual, CreatedAt: time.Now(),
 	}
 }
 
@@ -66,24 +66,26 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 		return Checkpoint{}, err
 	}
 	u, _ := h.Runtime.Usage(ctx, rec.Container)
-	if err := room(h.Data, u.Memory); err != nil {
+	id, err := h.dumpRoom(u.Memory)
+	if err != nil {
 		return Checkpoint{}, err
 	}
+	defer h.removeDump(id)
 	c := h.newCheckpoint(l, kind, name)
 	p, err := h.Store.Project(ctx, rec.Project)
 	if err != nil {
 		return c, err
 	}
 	step(0.1, "Keeping the kernel's state")
-	dir := h.vaultDir(c.ID)
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	dump := h.dumpDir(id)
+	if err := os.MkdirAll(filepath.Dir(dump), 0o711); err != nil {
 		return c, err
 	}
 	vars := l.variablesIfIdle(ctx)
 	l.hook(ctx, keep.HookBefore, reasonOf(kind))
 	l.unlink()
-	err = h.Runtime.Freeze(ctx, rec.Container, kernel.Freeze{Dir: h.dumpDir(c.ID), Leave: true, Paused: func() error {
-		return copyTree(l.journalDir(), filepath.Join(dir, "journal"), -1, h.JournalQuota+1<<30)
+	err = h.Runtime.Freeze(ctx, rec.Container, kernel.Freeze{Dir: dump, Leave: true, Paused: func() error {
+		return copyTree(l.journalDir(), filepath.Join(filepath.Dir(dump), journalPart), -1, h.JournalQuota+1<<30)
 	}})
 	l.mu.Lock()
 	c.Seq = l.seq
@@ -97,15 +99,12 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 	}
 	if err == nil {
 		step(0.7, "Writing it down")
-		c, err = h.finish(c, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
-	}
-	if err == nil {
-		err = h.Store.PutCheckpoint(context.WithoutCancel(ctx), c)
+		c, err = h.keep(context.WithoutCancel(ctx), c, id, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
 	}
 	if err != nil {
-		return c, errors.Join(cannotFreeze(err), os.RemoveAll(dir))
+		return c, errors.Join(cannotFreeze(err), h.forgetKept(context.WithoutCancel(ctx), c.Project, c.ID))
 	}
-	return c, nil
+	return c, l.change(ctx, func(k *Kernel) { k.Base = c.ID })
 }
 
 // keepHibernated makes the checkpoint a kernel sleeps in the person's own.
@@ -190,7 +189,7 @@ func (h *Hub) DeleteCheckpoint(ctx context.Context, project, id string) error {
 		return err
 	}
 	for container, dump := range draining {
-		if dump == h.dumpDir(c.ID) { // should it fail, this is what the kernel goes back to
+		if from, ok := laidOut(filepath.Base(filepath.Dir(dump))); ok && from == c.ID { // its memory comes from there
 			if err := h.settled(ctx, container); err != nil {
 				return err
 			}
@@ -199,7 +198,7 @@ func (h *Hub) DeleteCheckpoint(ctx context.Context, project, id string) error {
 	if err := h.Store.DeleteCheckpoint(ctx, c.ID); err != nil {
 		return err
 	}
-	return os.RemoveAll(h.vaultDir(c.ID))
+	return h.forgetKept(ctx, project, c.ID)
 }
 
 // prune drops the oldest automatic checkpoints of a kernel over their number.
@@ -248,6 +247,19 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump, reason string) error {
 	}
 	l.afterwards(reason)
 	h.wg.Go(func() { h.drain(l, c.Name, dump) })
+	return nil
+}
+
+// thawKept thaws a checkpoint as the next incarnation of l.
+func (h *Hub) thawKept(ctx context.Context, l *Live, checkpoint, reason string) error {
+	dump, err := h.lay(ctx, l.Project(), checkpoint)
+	if err != nil {
+		return err
+	}
+	if err := h.thaw(ctx, l, dump, reason); err != nil {
+		h.removeDump(filepath.Base(filepath.Dir(dump)))
+		return err
+	}
 	return nil
 }
 

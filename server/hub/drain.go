@@ -102,7 +102,7 @@ func (h *Hub) drain(l *Live, container, dump string) {
 	defer release()
 	rec := l.Record()
 	if err == nil || rec.Container != container || rec.State != kernel.Running {
-		h.forgetMove(l, id) // if it ended or was replaced meanwhile, whoever did that knew what to do
+		h.forgetDump(l, id) // if it ended or was replaced meanwhile, whoever did that knew what to do
 		return
 	}
 	h.Log.Error("the memory of a thawed kernel does not come; it goes back to its dump", "kernel", rec.ID, "container", container, "dump", id, "error", err)
@@ -121,15 +121,15 @@ func (h *Hub) settled(ctx context.Context, container string) error {
 	return nil
 }
 
-// forgetMove removes a dump that only carried a kernel from one container to the
-// next, unless that still needs it; checkpoints stay. The deed is held.
-func (h *Hub) forgetMove(l *Live, id string) {
-	if _, err := h.readManifest(id); err == nil || l.Record().Checkpoint == id {
+// forgetDump removes a dump that a kernel was thawed from, unless it is still
+// needed. The deed is held.
+func (h *Hub) forgetDump(l *Live, id string) {
+	if l.Record().Checkpoint == id {
 		return
 	}
 	draining, err := h.Runtime.Draining()
 	if err != nil {
-		h.Log.Warn("dump of a move not removed", "dump", id, "error", err)
+		h.Log.Warn("dump not removed", "dump", id, "error", err)
 		return
 	}
 	for _, dump := range draining {
@@ -137,26 +137,29 @@ func (h *Hub) forgetMove(l *Live, id string) {
 			return // who waits for that container comes here, too
 		}
 	}
-	h.removeMove(id)
+	h.removeDump(id)
 }
 
-func (h *Hub) removeMove(id string) {
+func (h *Hub) removeDump(id string) {
 	if err := os.RemoveAll(filepath.Dir(h.dumpDir(id))); err != nil {
-		h.Log.Warn("dump of a move not removed", "dump", id, "error", err)
+		h.Log.Warn("dump not removed", "dump", id, "error", err)
 	}
 }
 
 // fallBack makes dump id the kernel again although it has run since; the deed is
 // held. What it did since is lost, and open runs say so.
-func (h *Hub) fallBack(ctx context.Context, l *Live, id string) error {
+func (h *Hub) fallBack(ctx context.Context, l *Live, id string) (err error) {
 	l.letGo(ctx)
-	m, err := h.readManifest(id)
-	c := m.Checkpoint
-	if err != nil {
-		if c, err = h.keepMove(ctx, l, id); err != nil {
-			return err
-		}
+	var c Checkpoint
+	if from, ok := laidOut(id); ok {
+		c, err = h.Store.Checkpoint(ctx, l.Project(), from)
+	} else {
+		c, err = h.keepMove(ctx, l, id)
 	}
+	if err != nil {
+		return err
+	}
+	h.removeDump(id)
 	l.mu.Lock()
 	l.rec.Checkpoint = c.ID
 	l.mu.Unlock()
@@ -165,7 +168,8 @@ func (h *Hub) fallBack(ctx context.Context, l *Live, id string) error {
 	if err != nil {
 		return err
 	}
-	if m, err = h.readManifest(c.ID); err != nil {
+	m, err := h.manifest(ctx, p.ID, c.ID)
+	if err != nil {
 		return err
 	}
 	if err := h.goBack(ctx, p, l, c, m, false); err != nil {
@@ -198,30 +202,10 @@ func (h *Hub) keepMove(ctx context.Context, l *Live, id string) (Checkpoint, err
 	if st, err := os.Stat(filepath.Join(folder, markName)); err == nil {
 		c.CreatedAt = st.ModTime()
 	}
-	if err := h.adoptDump(c.ID, id); err != nil {
-		return c, err
-	}
-	if err := m.copyTo(l.journalDir(), filepath.Join(h.vaultDir(c.ID), "journal")); err != nil {
+	journal := filepath.Join(folder, journalPart)
+	if err := errors.Join(os.RemoveAll(journal), m.copyTo(l.journalDir(), journal)); err != nil {
 		return c, err
 	}
 	c.Seq = m.Seq
-	if c, err = h.finish(c, m.RunsFrom, h.notebookBytes(ctx, p, c.Notebook), nil); err != nil {
-		return c, err
-	}
-	h.removeMove(id)
-	return c, h.Store.PutCheckpoint(ctx, c)
-}
-
-// adoptDump copies the dump files of a move into the folder of a checkpoint.
-func (h *Hub) adoptDump(checkpoint, id string) error {
-	if checkpoint == id {
-		return readableTree(h.dumpDir(checkpoint))
-	}
-	if err := os.MkdirAll(h.vaultDir(checkpoint), 0o711); err != nil {
-		return err
-	}
-	if err := copyTree(h.dumpDir(id), h.dumpDir(checkpoint), -1, 1<<50); err != nil {
-		return err
-	}
-	return readableTree(h.dumpDir(checkpoint))
+	return h.keep(ctx, c, id, m.RunsFrom, h.notebookBytes(ctx, p, c.Notebook), nil)
 }

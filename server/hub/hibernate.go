@@ -42,7 +42,8 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 		return c, err
 	}
 	u, _ := h.Runtime.Usage(ctx, rec.Container)
-	if err := room(h.Data, u.Memory); err != nil {
+	dump, err := h.dumpRoom(u.Memory)
+	if err != nil {
 		return c, err
 	}
 	p, err := h.Store.Project(ctx, rec.Project)
@@ -51,7 +52,7 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	}
 	c = h.newCheckpoint(l, kind, "")
 	vars := l.variablesIfIdle(ctx)
-	if err := l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint = kernel.Freezing, c.ID }); err != nil {
+	if err := l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint = kernel.Freezing, dump }); err != nil {
 		return c, err
 	}
 	o.Step(0.1, "Freezing the kernel")
@@ -59,29 +60,32 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	l.hook(ctx, keep.HookBefore, reasonOf(kind))
 	l.unlink()
 	if err == nil {
-		err = h.freezeInto(ctx, l, c.ID)
+		err = h.freezeInto(ctx, l, dump)
 	}
 	if err != nil {
-		return c, h.backToRunning(ctx, l, c.ID, err)
+		return c, h.backToRunning(ctx, l, dump, err)
 	}
 	// From here on the dump is the kernel: no cancelling any more.
 	ctx = context.WithoutCancel(ctx)
 	o.Step(0.7, "Writing the checkpoint")
 	if err = h.step("freeze.dumped"); err == nil {
-		c, err = h.closeCheckpoint(ctx, p, l, c, vars)
+		c, err = h.closeCheckpoint(ctx, p, l, c, vars, dump)
 	}
 	if err == nil {
 		err = h.step("freeze.kept")
 	}
 	if err != nil {
-		return c, h.thawBack(ctx, l, c.ID, err)
+		return c, h.thawBack(ctx, l, dump, c, err)
 	}
 	l.mu.Lock()
 	waiting := len(l.out) > 0
 	l.mu.Unlock()
-	if err := l.change(ctx, func(k *Kernel) { k.State, k.Container, k.Detail = kernel.Hibernated, "", "" }); err != nil {
+	if err := l.change(ctx, func(k *Kernel) {
+		k.State, k.Container, k.Detail, k.Checkpoint, k.Base = kernel.Hibernated, "", "", c.ID, c.ID
+	}); err != nil {
 		h.Log.Error("hibernation not recorded", "kernel", l.rec.ID, "error", err)
 	}
+	h.removeDump(dump)
 	if kind == KindHibernate { // not while an old one is being applied
 		h.wg.Go(func() { h.prune(h.ctx, l) })
 	}
@@ -92,9 +96,9 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	return c, nil
 }
 
-// thawBack undoes a freeze whose dump is whole but could not be kept as a
-// checkpoint: the kernel goes on from it.
-func (h *Hub) thawBack(ctx context.Context, l *Live, id string, cause error) error {
+// thawBack undoes a freeze whose dump id is whole but could not be kept as the
+// checkpoint c: the kernel goes on from it.
+func (h *Hub) thawBack(ctx context.Context, l *Live, id string, c Checkpoint, cause error) error {
 	l.mu.Lock()
 	l.rec.Container = ""
 	l.mu.Unlock()
@@ -104,9 +108,8 @@ func (h *Hub) thawBack(ctx context.Context, l *Live, id string, cause error) err
 	if err := l.change(ctx, func(k *Kernel) { k.Checkpoint = "" }); err != nil {
 		h.Log.Error("undone freeze not recorded", "kernel", l.rec.ID, "error", err)
 	}
-	h.Store.DeleteCheckpoint(ctx, id) // it may not have come so far
-	// Without a manifest it is no checkpoint: it goes once its memory is back.
-	if err := os.Remove(filepath.Join(h.vaultDir(id), manifestName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	h.Store.DeleteCheckpoint(ctx, c.ID) // it may not have come so far
+	if err := h.forgetKept(ctx, c.Project, c.ID); err != nil {
 		cause = errors.Join(cause, err)
 	}
 	return cannotFreeze(cause)
@@ -165,20 +168,21 @@ func (h *Hub) backToRunning(ctx context.Context, l *Live, id string, cause error
 	return errors.Join(cannotFreeze(cause), os.RemoveAll(filepath.Dir(h.dumpDir(id))))
 }
 
-// closeCheckpoint completes the checkpoint of a kernel whose container is gone.
-func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpoint, vars []Variable) (Checkpoint, error) {
-	if err := copyTree(l.journalDir(), filepath.Join(h.vaultDir(c.ID), "journal"), -1, h.JournalQuota+1<<30); err != nil {
+// closeCheckpoint makes a checkpoint of the dump id of a kernel whose container is
+// gone.
+func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpoint, vars []Variable, id string) (Checkpoint, error) {
+	journal := filepath.Join(filepath.Dir(h.dumpDir(id)), journalPart)
+	if err := os.RemoveAll(journal); err != nil { // of a try before this one
+		return c, err
+	}
+	if err := copyTree(l.journalDir(), journal, -1, h.JournalQuota+1<<30); err != nil {
 		return c, err
 	}
 	l.mu.Lock()
 	c.Seq = l.seq
 	runsFrom := l.book.openFrom(l.seq)
 	l.mu.Unlock()
-	c, err := h.finish(c, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
-	if err != nil {
-		return c, err
-	}
-	return c, h.Store.PutCheckpoint(ctx, c)
+	return h.keep(ctx, c, id, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
 }
 
 // wake resumes a hibernated kernel because something was sent to it.
@@ -233,7 +237,7 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 		o.Step(0.2, "Bringing the kernel back")
 	}
 	if err = h.step("resume.recorded"); err == nil {
-		err = h.thaw(context.WithoutCancel(ctx), l, h.dumpDir(rec.Checkpoint), reasonHibernate)
+		err = h.thawKept(context.WithoutCancel(ctx), l, rec.Checkpoint, reasonHibernate)
 	}
 	if err == nil {
 		err = h.step("resume.thawed")

@@ -62,6 +62,7 @@ type Hub struct {
 	Store      Store
 	Runtime    kernel.Runtime
 	Notebooks  Notebooks
+	Archive    Archive
 	Log        *slog.Logger
 	Operations *Operations
 
@@ -75,6 +76,8 @@ type Hub struct {
 	nodes     instances
 	terminals terminals
 	apps      apps
+
+	collecting collecting
 
 	conversions conversions
 	attempts    attempts
@@ -100,7 +103,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	h.Operations = &Operations{list: map[string]*Operation{}, log: h.Log}
 	h.nodes.h = h
 	h.nodes.pools = map[string]*pool{}
-	for _, dir := range []string{"projects", "kernels", "vault", "nodes"} {
+	for _, dir := range []string{"projects", "kernels", "nodes"} {
 		if err := os.MkdirAll(filepath.Join(h.Data, dir), 0o711); err != nil {
 			return nil, err
 		}

@@ -59,7 +59,8 @@ type Kernel struct {
 	Journal       string
 	Parts         string
 	Acked         uint64
-	Checkpoint    string
+	Checkpoint    string // it sleeps in, or the dump it is in on its way
+	Base          string // the checkpoint that its present state came from; empty: none
 	Address       uint32
 	CreatedAt     time.Time
 	ActiveAt      time.Time

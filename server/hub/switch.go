@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"cellar/internal/fault"
@@ -80,19 +78,16 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	if conf.Memory > 0 && u.Memory >= conf.Memory {
 		return fault.Newf(fault.Conflict, "does_not_fit", "The kernel uses %d MiB, and %s has %d MiB. Free some memory first.", u.Memory>>20, conf.Name, conf.Memory>>20)
 	}
-	id := h.placeForMove(u.Memory)
-	if id == "" {
-		if err := room(h.Data, u.Memory); err != nil {
-			return err
-		}
-		id = newID()
+	id, err := h.dumpRoom(u.Memory)
+	if err != nil {
+		return err
 	}
 	if err := l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint, k.Detail = kernel.Switching, id, "Switching to "+conf.Name }); err != nil {
 		return err
 	}
 	o.Step(0.1, "Switching to "+conf.Name+": freezing")
 	start := time.Now()
-	err := h.step("move.recorded")
+	err = h.step("move.recorded")
 	l.hook(ctx, keep.HookBefore, reasonSwitch)
 	l.unlink()
 	if err == nil {
@@ -133,32 +128,22 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	return err
 }
 
-// placeForMove names a dump in memory if there is room for it twice, else "".
-func (h *Hub) placeForMove(need int64) string {
-	if memoryAvailable() < 2*need+(256<<20) || os.MkdirAll(h.moveRoot(), 0o711) != nil || room(h.moveRoot(), need) != nil {
-		return ""
-	}
-	return movePrefix + newID()
-}
-
 // strand makes a checkpoint of a dump that did not come back to life now: the
 // session hibernates in it instead of being lost.
 func (h *Hub) strand(ctx context.Context, l *Live, id string, cause error) error {
 	c := h.newCheckpoint(l, KindSwitch, "")
 	p, err := h.Store.Project(ctx, c.Project)
 	if err == nil {
-		if err = h.adoptDump(c.ID, id); err == nil {
-			c, err = h.closeCheckpoint(ctx, p, l, c, nil)
-		}
+		c, err = h.closeCheckpoint(ctx, p, l, c, nil, id)
 	}
 	if err != nil {
 		l.fail(ctx, "The kernel could not be moved and could not be kept.")
 		return errors.Join(cause, err)
 	}
-	os.RemoveAll(filepath.Dir(h.dumpDir(id)))
 	err = l.change(ctx, func(k *Kernel) {
-		k.State, k.Container, k.Checkpoint = kernel.Hibernated, "", c.ID
+		k.State, k.Container, k.Checkpoint, k.Base = kernel.Hibernated, "", c.ID, c.ID
 		k.Detail = "A move did not succeed. The state is kept; it comes back when you run something."
 	})
+	h.removeDump(id)
 	return errors.Join(fault.Wrap(fault.Unavailable, "switch_failed", "The move did not succeed; the session is kept, hibernated.", cause), err)
 }

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -11,38 +10,59 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"cellar/checkpoint"
 	"cellar/internal/fault"
 )
 
-// A checkpoint's folder holds: dump/ (CRIU's files), journal/ (what the keeper
-// had written and the hub not yet done with), notebook.ipynb, files/ (if kept)
-// and, written last, manifest.json: without it the checkpoint does not exist.
-const manifestName = "manifest.json"
-
-type manifest struct {
-	Checkpoint Checkpoint `json:"checkpoint"`
-	RunsFrom   uint64     `json:"runs_from"` // after this record the journal has all that was going on
-	Boot       string     `json:"boot"`
-	Variables  []Variable `json:"variables"` // null: not known
-}
-
-func (h *Hub) vaultDir(id string) string { return filepath.Join(h.Data, "vault", id) }
-
-// dumpDir is where the dump files of a checkpoint are: in the vault, or in
-// memory while a kernel moves.
+// dumpDir is where the files of a dump are: in memory, or on the disk.
 func (h *Hub) dumpDir(id string) string {
+	root := h.dumpRoot()
 	if strings.HasPrefix(id, movePrefix) {
-		return filepath.Join(h.moveRoot(), id, "dump")
+		root = h.moveRoot()
 	}
-	return filepath.Join(h.vaultDir(id), "dump")
+	return filepath.Join(root, id, checkpoint.Dump)
 }
 
-// movePrefix marks the name of a dump that only carries a kernel from one
-// container to the next.
-const movePrefix = "move-"
+// Dumps are named after where they are: in memory, or on the disk where memory
+// has no room.
+const (
+	movePrefix = "move-"
+	diskPrefix = "disk-"
+)
 
-// moveRoot is on a tmpfs: a move needs no disk, and a reboot ends what was moving.
+// isDump reports whether a name is that of a dump, and not of a checkpoint.
+func isDump(id string) bool {
+	return strings.HasPrefix(id, movePrefix) || strings.HasPrefix(id, diskPrefix)
+}
+
+// moveRoot is on a tmpfs: what is there is in no backup, and a reboot ends it.
 func (h *Hub) moveRoot() string { return filepath.Join("/dev/shm", h.ShortName) }
+
+func (h *Hub) dumpRoot() string { return filepath.Join(h.Data, "dumps") }
+
+// dumpPlace names a dump of need bytes: in memory if that has room for it twice,
+// for the processes are there too, else on the disk.
+func (h *Hub) dumpPlace(need int64) string {
+	if memoryAvailable() < 2*need+(256<<20) || os.MkdirAll(h.moveRoot(), 0o711) != nil || room(h.moveRoot(), need) != nil {
+		return diskPrefix + newID()
+	}
+	return movePrefix + newID()
+}
+
+// dumpRoom is dumpPlace that refuses when the disk has no room either.
+func (h *Hub) dumpRoom(need int64) (string, error) {
+	if err := room(h.Data, 0); err != nil { // what is kept of it goes there in any case
+		return "", err
+	}
+	id := h.dumpPlace(need)
+	if strings.HasPrefix(id, diskPrefix) {
+		if err := os.MkdirAll(h.dumpRoot(), 0o711); err != nil {
+			return "", err
+		}
+		return id, room(h.dumpRoot(), need)
+	}
+	return id, nil
+}
 
 // dumped reports whether a dump is whole: CRIU writes the inventory last.
 func (h *Hub) dumped(id string) bool {
@@ -67,84 +87,9 @@ func room(dir string, need int64) error {
 // reserve is what stays free on the disk whatever is kept.
 const reserve = 64 << 20
 
-// finish makes a checkpoint of a complete dump: journal, notebook, manifest, and
-// all of it on the disk before anyone is told.
-func (h *Hub) finish(c Checkpoint, runsFrom uint64, nb []byte, vars []Variable) (Checkpoint, error) {
-	dir := h.vaultDir(c.ID)
-	if nb != nil {
-		if err := os.WriteFile(filepath.Join(dir, "notebook.ipynb"), nb, 0o600); err != nil {
-			return c, err
-		}
-	}
-	var err error
-	if c.Size, err = sizeOf(dir); err != nil {
-		return c, err
-	}
-	c.Added = c.Size
-	b, err := json.Marshal(manifest{Checkpoint: c, RunsFrom: runsFrom, Boot: bootID(), Variables: vars})
-	if err != nil {
-		return c, err
-	}
-	return c, writeSynced(filepath.Join(dir, manifestName), b)
-}
-
-// writeSynced writes a file so that it is whole after a power cut, together
-// with everything written to its file system before.
-func writeSynced(name string, b []byte) error {
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(b); err != nil {
-		return err
-	}
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".tmp", name); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
-func (h *Hub) readManifest(id string) (manifest, error) {
-	var m manifest
-	b, err := os.ReadFile(filepath.Join(h.vaultDir(id), manifestName))
-	if err == nil {
-		err = json.Unmarshal(b, &m)
-	}
-	if err != nil {
-		return m, fault.Wrap(fault.Unavailable, "checkpoint_damaged", "This checkpoint is damaged: its description cannot be read.", err)
-	}
-	if !h.dumped(id) {
-		return m, fault.New(fault.Unavailable, "checkpoint_damaged", "This checkpoint is damaged: its memory image is missing.")
-	}
-	return m, nil
-}
-
 func bootID() string {
 	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b))
-}
-
-// sizeOf is the space that the files below dir take.
-func sizeOf(dir string) (n int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if i, err := d.Info(); err == nil && i.Mode().IsRegular() {
-			n += i.Size()
-		}
-		return nil
-	})
-	return n, err
 }
 
 // copyTree copies regular files, folders and links below from into to, which is

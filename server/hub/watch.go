@@ -44,6 +44,7 @@ func (h *Hub) watch() {
 				h.measure(l)
 			}
 			h.nodes.sweep()
+			h.collect()
 		}
 	}
 }
