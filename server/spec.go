@@ -64,7 +64,7 @@ var described = map[string]string{
 	"GET /lab/api/translations/{path...}":  "Languages, or the texts of one",
 	"GET /lab/api/licenses/{path...}":      "Licences of the lab's parts",
 	"GET /proxy/{path...}":                 "An application in the project, by its port",
-	"GET /lsp/status":            "Language servers",
+	"GET /lsp/status":                      "Language servers",
 	"GET /lab/api/listings/{path...}":      "Extensions that may be installed from the browser: none",
 	"GET /lab/api/themes/{path...}":        "Files of a theme",
 }

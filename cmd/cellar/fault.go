@@ -42,7 +42,7 @@ func (w *world) faults(list []string) func(string) error {
 			w.log.Warn("injected fault", "step", step, "what", what)
 			return syscall.Kill(w.daemon.PID(), syscall.SIGKILL)
 		case "gone":
-			return hub.CallerGone
+			return hub.ErrCallerGone
 		case "full":
 			return fillDisk(filepath.Join(w.Data, "vault"))
 		case "fail":

@@ -166,8 +166,8 @@ func (h *Hub) Follow(project string) (<-chan Event, func()) { return h.events.fo
 // Tell hands an event to the followers of its project.
 func (h *Hub) Tell(e Event) { h.events.send(e) }
 
-// CallerGone is a fault: at this step whoever asked for the deed cancels it.
-var CallerGone = errors.New("the caller is gone")
+// ErrCallerGone is a fault: at this step whoever asked for the deed cancels it.
+var ErrCallerGone = errors.New("the caller is gone")
 
 // step marks a named point of a deed at which a fault may be injected.
 func (h *Hub) step(name string) error {
@@ -175,7 +175,7 @@ func (h *Hub) step(name string) error {
 		return nil
 	}
 	err := h.Fault(name)
-	if errors.Is(err, CallerGone) {
+	if errors.Is(err, ErrCallerGone) {
 		h.Operations.cancelAll()
 		return nil
 	}

@@ -325,6 +325,6 @@ func BenchmarkPeerLab(b *testing.B) {
 func putJupyter(b *testing.B, j jupyter, name string) {
 	b.Helper()
 	j.Want(201, "PUT", "/api/contents/"+name, map[string]any{"type": "notebook", "format": "json", "content": map[string]any{
-		"cells": []any{map[string]any{"cell_type": "code", "id": "a", "metadata": map[string]any{}, "execution_count": nil, "source": "1+1", "outputs": []any{}}},
+		"cells":    []any{map[string]any{"cell_type": "code", "id": "a", "metadata": map[string]any{}, "execution_count": nil, "source": "1+1", "outputs": []any{}}},
 		"metadata": map[string]any{"kernelspec": map[string]string{"name": "python3", "display_name": "Python 3", "language": "python"}}, "nbformat": 4, "nbformat_minor": 5}}, nil)
 }
