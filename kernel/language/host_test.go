@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // host serves on a port of the loopback; what it logs comes out at the end.
@@ -100,9 +101,15 @@ func TestServersEndWithTheirClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		state, _ := os.ReadFile("/proc/" + field + "/stat")
-		if syscall.Kill(pid, 0) == nil && !strings.Contains(string(state), ") Z ") {
-			t.Errorf("process %d lives on: %s", pid, state)
+		// It was killed; that it has ended may take a moment.
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+			state, _ := os.ReadFile("/proc/" + field + "/stat")
+			if syscall.Kill(pid, 0) != nil || strings.Contains(string(state), ") Z ") {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("process %d lives on: %s", pid, state)
+			}
 		}
 	}
 }
