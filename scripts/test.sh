@@ -99,7 +99,7 @@ browser() {
 		leave_out browser "$why"
 		return
 	fi
-	timeout 1200 "${root[@]}" sh test/browser/run.sh 2>&1 | tee "$work/browser"
+	timeout 1500 "${root[@]}" sh test/browser/run.sh 2>&1 | tee "$work/browser"
 	local status=${PIPESTATUS[0]} ok bad
 	ok=$(grep -c '^ok ' "$work/browser")
 	bad=$(grep -c '^FAIL ' "$work/browser")
