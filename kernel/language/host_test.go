@@ -9,9 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
+<<<<<<< HEAD
 	"time"
+=======
+
+	"golang.org/x/sys/unix"
+>>>>>>> h-lsp
 )
 
 // host serves on a port of the loopback; what it logs comes out at the end.
@@ -101,6 +105,7 @@ func TestServersEndWithTheirClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+<<<<<<< HEAD
 		// It was killed; that it has ended may take a moment.
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 			state, _ := os.ReadFile("/proc/" + field + "/stat")
@@ -110,6 +115,29 @@ func TestServersEndWithTheirClients(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("process %d lives on: %s", pid, state)
 			}
+=======
+		// The signal is sent by now; the process may still be on its way out.
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err == unix.ESRCH {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := poll(fd, 10_000); n != 1 {
+			t.Errorf("process %d lives on: %v", pid, err)
+		}
+		unix.Close(fd)
+	}
+}
+
+// poll waits until a process has ended, so many milliseconds at most.
+func poll(fd, limit int) (n int, err error) {
+	for {
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, limit)
+		if err != unix.EINTR {
+			return n, err
+>>>>>>> h-lsp
 		}
 	}
 }

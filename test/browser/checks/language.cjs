@@ -23,8 +23,16 @@ async function place(page, text) {
   }, text);
 }
 
+/** The list of files, whatever panel was beside it. */
+async function showFiles(page) {
+  if (!(await page.locator('.jp-DirListing:visible').count())) {
+    await page.locator('.jp-SideBar .lm-TabBar-tab[data-id=filebrowser]').click();
+  }
+}
+
 async function openFile(w) {
   const { page } = w;
+  await showFiles(page);
   await page.locator('.jp-DirListing-item').filter({ hasText: 'shapes.py' }).first().dblclick();
   await editorOf(page).waitFor();
   await page.locator('.lsp-statusbar-item').getByText(/initialized/i).waitFor({ timeout: 60_000 });
