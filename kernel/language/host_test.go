@@ -10,12 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-<<<<<<< HEAD
-	"time"
-=======
 
 	"golang.org/x/sys/unix"
->>>>>>> h-lsp
 )
 
 // host serves on a port of the loopback; what it logs comes out at the end.
@@ -105,17 +101,6 @@ func TestServersEndWithTheirClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-<<<<<<< HEAD
-		// It was killed; that it has ended may take a moment.
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-			state, _ := os.ReadFile("/proc/" + field + "/stat")
-			if syscall.Kill(pid, 0) != nil || strings.Contains(string(state), ") Z ") {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("process %d lives on: %s", pid, state)
-			}
-=======
 		// The signal is sent by now; the process may still be on its way out.
 		fd, err := unix.PidfdOpen(pid, 0)
 		if err == unix.ESRCH {
@@ -137,7 +122,6 @@ func poll(fd, limit int) (n int, err error) {
 		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, limit)
 		if err != unix.EINTR {
 			return n, err
->>>>>>> h-lsp
 		}
 	}
 }
