@@ -1,0 +1,5 @@
+//go:build !race
+
+package contents_test
+
+const underRace = false
