@@ -65,6 +65,7 @@ func newTown(t *testing.T, change ...func(*Options)) *town {
 	}
 	d := newDoor(t)
 	d.hub.Data = t.TempDir()
+	d.hub.ShortName = "celtest-" + filepath.Base(filepath.Dir(d.hub.Data)) // nobody else's: what is under it is swept
 	d.hub.Runtime = brokenRuntime{}
 	d.hub.Configurations = []hub.Configuration{{Name: "c", CPUs: 1, Memory: 1 << 28, UnitsPerSecond: 1}}
 	d.hub.Default = "c"

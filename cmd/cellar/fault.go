@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,8 +17,9 @@ import (
 
 // faults makes the hub's fault function of STEP=WHAT pairs, nil for none. Each
 // fires once: kill ends this process as a power cut would, fail makes the step
-// fail, containerd kills the daemon, gone makes the caller cancel, full fills the
-// disk of the vault.
+// fail, containerd kills the daemon (containerd+30ms: that long after the step, while
+// the next one is under way), gone makes the caller cancel, full fills the disk of
+// the vault.
 func (w *world) faults(list []string) func(string) error {
 	if len(list) == 0 {
 		return nil
@@ -33,6 +35,7 @@ func (w *world) faults(list []string) func(string) error {
 		what := left[step]
 		delete(left, step)
 		mu.Unlock()
+		what, delay, _ := strings.Cut(what, "+")
 		switch what {
 		case "kill":
 			w.log.Warn("injected fault", "step", step, "what", what)
@@ -40,6 +43,10 @@ func (w *world) faults(list []string) func(string) error {
 			select {}
 		case "containerd":
 			w.log.Warn("injected fault", "step", step, "what", what)
+			if later, err := time.ParseDuration(delay); err == nil {
+				time.AfterFunc(later, func() { syscall.Kill(w.daemon.PID(), syscall.SIGKILL) })
+				return nil
+			}
 			return syscall.Kill(w.daemon.PID(), syscall.SIGKILL)
 		case "gone":
 			return hub.ErrCallerGone

@@ -93,6 +93,9 @@ type Hub struct {
 // Open takes up the records and brings what lives in line with them. Terminals
 // live in the first image; each kernel in the one it comes from.
 func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
+	if h.ShortName == "" || !filepath.IsLocal(h.ShortName) {
+		return nil, fmt.Errorf("%q cannot be the short name of a hub: what is found under it outside the data folder is swept", h.ShortName)
+	}
 	h.ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	h.since = time.Now()
 	h.live = map[kernel.ID]*Live{}

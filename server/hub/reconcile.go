@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"cellar/kernel"
@@ -267,7 +268,7 @@ func (h *Hub) sweepMoves(records []Kernel, draining map[string]string) {
 		return
 	}
 	for _, e := range entries {
-		used := false
+		used := !strings.HasPrefix(e.Name(), movePrefix) // not ours
 		for _, r := range records {
 			used = used || r.Checkpoint == e.Name()
 		}

@@ -43,6 +43,13 @@ func TestFaults(t *testing.T) {
 			}
 		}
 	}
+	// In the middle of a thaw, which takes some 150 ms: what the daemon had begun goes on without it for a moment.
+	for _, after := range []string{"5ms", "20ms", "40ms", "70ms", "100ms", "150ms"} {
+		t.Run("move/thawing/containerd after "+after, func(t *testing.T) {
+			h.T, h.t = t, t
+			fault(t, h, deeds[1], "move.dumped", "containerd+"+after, "")
+		})
+	}
 	t.Run("a broken undo is found", func(t *testing.T) {
 		h.T, h.t = t, t
 		fault(t, h, deeds[0], "freeze.recorded", "fail", "undo.freeze")
