@@ -115,8 +115,7 @@ get_ipython().kernel.comm_manager.register_target('echo', _echo)`))
 				c := h.Channels(p, k, "", true)
 				c.T, c.Patience = t, 15*time.Second
 				t.Cleanup(func() { h.Do("POST", "/projects/"+p+"/api/kernels/"+k+"/interrupt", nil, nil) }) // the next ones must not wait behind this
-				// Told by another thread, when this one is at work: a signal that meets print in the midst of sending may be lost in there.
-				id := c.Run("import time, threading\nthreading.Timer(0.3, print, ['begun']).start()\n" + work)
+				id := c.Run("import time\nprint('begun')\n" + work)
 				c.Until("begin", func(m testkit.Heard) bool { return m.Kind == "stream" && m.Parent == id })
 				interrupt(c)
 				found := false
