@@ -66,11 +66,11 @@ func parseForward(b []byte) (*forward, error) {
 	for ; len(b) > 0; b = b[16:] {
 		from, run, to := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), Location(binary.LittleEndian.Uint64(b[8:]))
 		total += uint64(run)
-		last := uint64(to.entry()) + uint64(run)
-		if run == 0 || uint64(from) < end || total > maxEntries || last > maxBlocks*blockPages || to.segment() == 0 {
+		last, next := uint64(to.entry())+uint64(run), uint64(from)+uint64(run)
+		if run == 0 || uint64(from) < end || total > maxEntries || max(last, next) > maxBlocks*blockPages || to.segment() == 0 {
 			return nil, errors.New("a move that cannot be")
 		}
-		end = uint64(from) + uint64(run)
+		end = next
 		f.from, f.runs, f.to = append(f.from, from), append(f.runs, run), append(f.to, to)
 	}
 	return f, nil
