@@ -67,7 +67,7 @@ var table = map[string]line{
 	"POST /api/v1/projects/{p}/kernels/{k}/interrupt":    {want: "404 kernel_not_found"},
 	"GET /api/v1/kernels":                                {want: "200", who: ofPerson},
 	"GET /api/v1/projects/{p}/timings":                   {path: "/api/v1/projects/{p}/timings?path=n.ipynb", want: "200"},
-	"GET /api/v1/projects/{p}/webhook":                   {want: "404"},
+	"GET /api/v1/projects/{p}/webhook":                   {want: "200"},
 	"PUT /api/v1/projects/{p}/webhook":                   {want: "422 webhooks_off", body: `{"url":""}`},
 	"DELETE /api/v1/projects/{p}/webhook":                {want: "404"},
 	"POST /api/v1/projects/{p}/webhook/test":             {want: "422 webhooks_off"},

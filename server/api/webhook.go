@@ -9,7 +9,7 @@ import (
 )
 
 type webhookView struct {
-	URL            string        `json:"url"`
+	URL            string        `json:"url" doc:"empty: none is set"`
 	HasSecret      bool          `json:"has_secret"`
 	MinimalSeconds float64       `json:"minimal_seconds"`
 	When           string        `json:"when" enum:"always,failure"`
@@ -48,6 +48,10 @@ type testView struct {
 	Error     string `json:"error,omitempty"`
 }
 
+// defaultMinimal is how long a cell takes at least that is told of, if a project
+// says nothing else.
+const defaultMinimal = time.Minute
+
 func (x *api) webhook() {
 	const path = "/projects/{p}/webhook"
 	add(x, get, path, "Show where long cells are told of when nobody is there", ok, func(ctx context.Context, in *InProject) (*body[webhookView], error) {
@@ -56,6 +60,9 @@ func (x *api) webhook() {
 			return nil, err
 		}
 		w, last, err := x.Hub.Webhook(ctx, p.ID)
+		if fault.CodeOf(err) == "webhook_not_set" { // what a page asks on every visit is no error
+			w, err = hub.Webhook{Minimal: defaultMinimal}, nil
+		}
 		if err != nil {
 			return nil, err
 		}

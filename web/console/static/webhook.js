@@ -10,10 +10,10 @@ export function webhookPart(project) {
 
   async function look() {
     try {
-      show(await get(url, { quiet: true }));
+      const hook = await get(url, { quiet: true });
+      show(hook.url ? hook : null);
     } catch (error) {
-      if (error.code === "webhook_not_set") show(null);
-      else place.replaceChildren(notice("fail", sentence(error), button("Try again", "small", look)));
+      place.replaceChildren(notice("fail", sentence(error), button("Try again", "small", look)));
     } finally {
       place.setAttribute("aria-busy", "false");
     }
