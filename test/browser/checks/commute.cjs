@@ -1,6 +1,6 @@
 // Going away: the tab closed, the hub killed, the kernel hibernated; coming back to everything as it was.
 const fs = require('node:fs');
-const { Browser, signIn } = require('../lib/browser.cjs');
+const { Browser, LOST, signIn } = require('../lib/browser.cjs');
 const { until } = require('../lib/hub.cjs');
 const { Lab } = require('../lib/lab.cjs');
 const { same, truly } = require('../lib/report.cjs');
@@ -12,7 +12,6 @@ const NOTEBOOK = 'Untitled.ipynb';
 /** How long the hub stays away, in milliseconds: part of the story, nothing is waited for. */
 const AWAY = 4000;
 /** What a browser says of requests to a server that is away. */
-const LOST = /net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|ChunkLoadError: Loading chunk|WebSocket connection to .* failed|Failed to fetch|NetworkError/;
 
 /** A new browser, in which somebody signs in and opens a notebook from the projects page. */
 async function comeBack(w, file, { project = 'Digits' } = {}) {

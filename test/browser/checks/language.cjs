@@ -1,11 +1,10 @@
 // What a language server gives to editors: completion, marks under mistakes, renaming; and its way back.
+const { LOST } = require('../lib/browser.cjs');
 const { until } = require('../lib/hub.cjs');
 const { same, truly } = require('../lib/report.cjs');
 
 /** Milliseconds a hub is away. */
 const AWAY = 1000;
-/** What a page whose server was away says of it; anything else it says still counts. */
-const LOST = /net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|WebSocket connection to .* failed|Failed to fetch|NetworkError|Connection unexpectedly disconnected|Connection closed by the server/;
 const SOURCE = 'import json\n\n\ndef shoe_size(feet):\n    return feet\n\n\nprint(shoe_size(42))\n';
 
 const editorOf = page => page.locator('.jp-FileEditor:visible .cm-content');

@@ -13,7 +13,13 @@ const ARGS = [
 ];
 
 /** Complaints on a page's console that are no faults, and why. */
-const ALLOWED = [];
+const ALLOWED = [
+  [/^Comm not found for comm id /, 'what a kernel tells one client of its widgets all clients hear; JupyterLab says so of those it does not know'],
+  [/^RangeError: Invalid line number \d+ in \d+-line document/, 'jupyterlab-lsp marks a document that has become shorter meanwhile']
+];
+
+/** What a page whose server was away says of it; anything else it says still counts. */
+const LOST = /net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|WebSocket connection to .* failed|Failed to fetch|NetworkError|Connection unexpectedly disconnected|Connection closed by the server|Error during socket reconnect: code = 1006/;
 
 /** A browser with one person in it. */
 class Browser {
@@ -61,4 +67,4 @@ async function signIn(page, url, name, password) {
   await page.getByRole('heading', { name: 'Projects', exact: true }).waitFor();
 }
 
-module.exports = { ARGS, Browser, signIn };
+module.exports = { ARGS, Browser, LOST, signIn };
