@@ -11,7 +11,6 @@ const LINES = Number(process.env.CELLAR_COMMUTE ?? 60);
 const NOTEBOOK = 'Untitled.ipynb';
 /** How long the hub stays away, in milliseconds: part of the story, nothing is waited for. */
 const AWAY = 4000;
-/** What a browser says of requests to a server that is away. */
 
 /** A new browser, in which somebody signs in and opens a notebook from the projects page. */
 async function comeBack(w, file, { project = 'Digits' } = {}) {

@@ -19,7 +19,7 @@ const ALLOWED = [
 ];
 
 /** What a page whose server was away says of it; anything else it says still counts. */
-const LOST = /net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|WebSocket connection to .* failed|Failed to fetch|NetworkError|Connection unexpectedly disconnected|Connection closed by the server|Error during socket reconnect: code = 1006/;
+const LOST = /net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|ChunkLoadError: Loading chunk|WebSocket connection to .* failed|Failed to fetch|NetworkError|Connection unexpectedly disconnected|Connection closed by the server|Error during socket reconnect: code = 1006/;
 
 /** A browser with one person in it. */
 class Browser {
