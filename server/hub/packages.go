@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -160,9 +161,13 @@ func (h *Hub) ResetPackages(ctx context.Context, p Project, o *Operation) (Reset
 		n := len(packages.InHome(root).List)
 		aside := newAside(time.Now())
 		moved, err := move(ctx, root, packagePlaces, func(place string) (string, string) { return place, path.Join(aside, place) })
-		if err != nil || moved == 0 {
+		if err != nil {
+			removeEmpty(root, aside)
+			return Reset{}, err
+		}
+		if moved == 0 {
 			root.RemoveAll(aside)
-			return Reset{Detail: "Nothing was installed: the packages are the image's."}, err
+			return Reset{Detail: "Nothing was installed: the packages are the image's."}, nil
 		}
 		o.Step(0.8, "Tidying up")
 		for _, old := range asides(root) {
@@ -193,6 +198,7 @@ func (h *Hub) RestorePackages(ctx context.Context, p Project, o *Operation) (Res
 		toAside := func(place string) (string, string) { return place, path.Join(aside, place) }
 		away, err := move(ctx, root, packagePlaces, toAside)
 		if err != nil {
+			removeEmpty(root, aside)
 			return Reset{}, err
 		}
 		if _, err := move(ctx, root, packagePlaces, func(place string) (string, string) { return path.Join(back, place), place }); err != nil {
@@ -299,4 +305,19 @@ func move(ctx context.Context, root *os.Root, places []string, how func(place st
 		done = append(done, place)
 	}
 	return len(done), nil
+}
+
+// removeEmpty removes dir and the folders in it as far as nothing is in them:
+// what could not be moved back stays.
+func removeEmpty(root *os.Root, dir string) {
+	var folders []string
+	fs.WalkDir(root.FS(), dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			folders = append(folders, name)
+		}
+		return nil
+	})
+	for _, folder := range slices.Backward(folders) {
+		root.Remove(folder)
+	}
 }
