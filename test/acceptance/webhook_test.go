@@ -91,9 +91,13 @@ func TestWebhook(t *testing.T) {
 	putNotebook(t, h, p, "w.ipynb", map[string]string{"seen": "", "good": "", "bad": "", "short": "", "while": "", "last": "", "dies": ""})
 	k := h.session(p, "w.ipynb")
 	hook := "/api/v1/projects/" + p + "/webhook"
-	if status, _ := h.Do("GET", hook, nil, nil); status != 404 {
-		t.Errorf("none is set: %d", status)
+	none := func(when string) {
+		t.Helper()
+		if b := string(h.Want(200, "GET", hook, nil, nil)); !strings.Contains(b, `"url":""`) || !strings.Contains(b, `"has_secret":false`) || !strings.Contains(b, `"last_delivery":null`) {
+			t.Errorf("%s: %s", when, b)
+		}
 	}
+	none("none is set")
 	view := h.Want(200, "PUT", hook, map[string]any{"url": r.URL + "/hook", "secret": secret, "minimal_seconds": 1}, nil)
 	if strings.Contains(string(view), secret) || !strings.Contains(string(view), `"has_secret":true`) {
 		t.Errorf("%s", view)
@@ -183,6 +187,7 @@ func TestWebhook(t *testing.T) {
 		t.Errorf("messages %v, requests %v", once, r.ids)
 	}
 	h.Want(204, "DELETE", hook, nil, nil)
+	none("it is removed")
 	if log, _ := os.ReadFile(h.log.Name()); strings.Contains(string(log), secret) || strings.Contains(string(log), "/hook") {
 		t.Error("the log names the secret or the address")
 	}
