@@ -48,5 +48,6 @@ bench: setup-test build ## the figures, beside their peers
 test-vm: setup-test build ## the same on cgroup v2: a Debian virtual machine under QEMU
 	@scripts/test-vm.sh
 
-clean: ## remove what was built (not .cache, not data)
+clean: ## remove what was built, and what root left of tests (not the rest of .cache, not data)
 	@rm -rf bin web/lab/dist web/lab/build
+	@$(SUDO) rm -rf "$(or $(CELLAR_CACHE),.cache)/test" "$(or $(CELLAR_CACHE),.cache)/test-template"

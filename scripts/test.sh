@@ -7,7 +7,13 @@ cd "$(dirname "$0")/.."
 . scripts/lib/cache.sh
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+
+# root: what runs a command as root. Kernels need it; the rest of the tests is built and run by whoever we are.
+root=()
+[ "$(id -u)" = 0 ] || root=(sudo -n env "PATH=$PATH:/usr/sbin:/sbin" "CELLAR_CACHE=$CELLAR_CACHE" "CELLAR_CI=${CELLAR_CI:-}" CELLAR_TEST_CONTAINERS=1 "CELLAR_COMMUTE=${CELLAR_COMMUTE:-60}"
+	"GOMODCACHE=$(go env GOMODCACHE)" "GOCACHE=$work/gocache" "GOFLAGS=$(go env GOFLAGS)")
+trap '"${root[@]}" rm -rf "$work"' EXIT # root has built there, too
+
 counts=$work/counts
 : >"$counts"
 left_out=()
@@ -42,11 +48,6 @@ unit() {
 	tier unit
 	gotest -timeout 5m ./...
 }
-
-# root: what runs a command as root. Kernels need it; the rest of the tests is built and run by whoever we are.
-root=()
-[ "$(id -u)" = 0 ] || root=(sudo -n env "PATH=$PATH" "CELLAR_CACHE=$CELLAR_CACHE" "CELLAR_CI=${CELLAR_CI:-}" CELLAR_TEST_CONTAINERS=1 "CELLAR_COMMUTE=${CELLAR_COMMUTE:-60}"
-	"GOMODCACHE=$(go env GOMODCACHE)" "GOCACHE=$work/gocache" "GOFLAGS=$(go env GOFLAGS)")
 
 # why_no_containers: the first thing that keeps this machine from running kernels; nothing when all is there.
 why_no_containers() {

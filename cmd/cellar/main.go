@@ -31,6 +31,8 @@ type program struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	// nft and lxcfs are where an ordinary user's PATH does not look, and sudo may have kept that PATH.
+	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

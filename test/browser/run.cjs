@@ -65,7 +65,11 @@ async function main() {
   setTimeout(() => giveUp(`not done within ${(LIMIT + extra) / 1000} s`), LIMIT + extra).unref();
 
   const world = { hub, complaints: [], password: 'the vault is at the end', page: null };
-  const report = new Report(() => world.page);
+  const report = new Report(() => world.page, async () => {
+    const kernels = (await hub.kernels('digits')).map(k => `${k.id} ${k.state} ${k.state_detail ?? ''}`);
+    const shown = world.page ? await world.page.locator('.cellar-KernelBadge').evaluateAll(list => list.map(node => node.dataset.state)) : [];
+    return `  kernels: ${kernels.join(', ')}; badges: ${shown.join(', ')}\n${hub.lastWords().trimEnd().replace(/^/gm, '  ')}`;
+  });
   world.check = (name, body) => report.check(name, body);
   /** For the documentation, when asked for. */
   world.picture = async name => {

@@ -5,9 +5,9 @@ class Report {
   passed = 0;
   failed = 0;
 
-  /** `page` gives what to take a picture of. */
-  constructor(page) {
-    this.page = page;
+  /** `page` gives what to take a picture of, `describe` says how things stand when a check fails. */
+  constructor(page, describe) {
+    Object.assign(this, { page, describe });
   }
 
   /** Runs one check; the next ones go on whatever it says. True when it passed. */
@@ -22,7 +22,9 @@ class Report {
     } catch (error) {
       this.failed++;
       const why = String(error.message).replace(/\x1b\[\d+m/g, '').split('\nCall log')[0].replace(/\s+/g, ' ').slice(0, 1500);
-      console.log(`FAIL ${name}: ${why} ${await this.#picture(name)}`);
+      const where = /\((?:.*\/)?(checks\/[^)]+)\)/.exec(error.stack ?? '')?.[1] ?? '';
+      console.log(`FAIL ${name}: ${why} ${where} ${await this.#picture(name)}`);
+      console.log(await this.describe().catch(failure => `  nothing more is known: ${failure.message}`));
       return false;
     }
   }

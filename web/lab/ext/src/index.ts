@@ -18,6 +18,7 @@ import { Teller } from './notify';
 import { track } from './progress';
 import { publishCell, publishIcon } from './publish';
 import { offerUndo } from './restart';
+import { keepRoom } from './room';
 import { watchRuns } from './runs';
 import { keepSaved } from './saving';
 import { KernelUse } from './status';
@@ -72,6 +73,7 @@ const toolbar: JupyterFrontEndPlugin<void> = {
       'cellar-kernel',
       panel => new KernelBadge(panel.sessionContext, kernels)
     );
+    tracker.widgetAdded.connect((_, panel) => keepRoom(panel.toolbar));
     app.commands.addCommand('cellar:switch', {
       label: 'Switch Configuration…',
       caption: 'Give the kernel another configuration; its variables stay',
