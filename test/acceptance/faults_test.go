@@ -183,6 +183,20 @@ func containersOf(kernel string) int {
 	return len(groups)
 }
 
+// smallVault puts a small disk where checkpoints are kept. The hub may go to its data folder another way than we do: then it is
+// there, and not here.
+func smallVault(t *testing.T, h *hub, size string) string {
+	t.Helper()
+	vault := filepath.Join(h.data, "vault")
+	if alias := stateOf(h.data) + ".data"; exec.Command("mountpoint", "-q", alias).Run() == nil {
+		vault = filepath.Join(alias, "vault")
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size+",mode=711", "tmpfs", vault).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return vault
+}
+
 // TestDiskFull: a checkpoint that finds no room leaves the kernel running, and
 // signing in and deleting still work.
 func TestDiskFull(t *testing.T) {
@@ -190,14 +204,7 @@ func TestDiskFull(t *testing.T) {
 	p, k := h.project("Full")
 	s := h.Open(p, k)
 	s.Exec("x = 41; n = 0\nimport os; pid = os.getpid()")
-	vault := filepath.Join(h.data, "vault")
-	if alias := stateOf(h.data) + ".data"; exec.Command("mountpoint", "-q", alias).Run() == nil {
-		vault = filepath.Join(alias, "vault") // the way the hub itself goes
-	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=8m,mode=711", "tmpfs", vault).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	defer exec.Command("umount", "-l", vault).Run()
+	vault := smallVault(t, h, "8m")
 	o := h.Run(h.path(p, k, "hibernate"), nil)
 	if o.Error == nil || !strings.Contains(o.Error.Detail, "disk is full") {
 		t.Errorf("hibernate on a full disk: %+v", o.Error)
@@ -221,13 +228,10 @@ func TestDiskFull(t *testing.T) {
 func TestDiskFills(t *testing.T) {
 	h := startHub(t)
 	h.kill(syscall.SIGTERM)
-	vault := filepath.Join(h.data, "vault")
 	for _, step := range []string{"freeze.recorded", "freeze.dumped"} {
 		t.Run(step, func(t *testing.T) {
 			h.T, h.t = t, t
-			if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=400m,mode=711", "tmpfs", vault).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
+			vault := smallVault(t, h, "400m")
 			defer exec.Command("umount", "-l", vault).Run()
 			h.args = []string{"--fault", step + "=full"}
 			h.start()
