@@ -100,6 +100,7 @@ browser() {
 		leave_out browser "$why"
 		return
 	fi
+	sh test/browser/run.sh --fetch || { echo "what the browser checks need could not be fetched"; count 0 1; return; }
 	timeout 1500 "${root[@]}" sh test/browser/run.sh 2>&1 | tee "$work/browser"
 	local status=${PIPESTATUS[0]} ok bad
 	ok=$(grep -c '^ok ' "$work/browser")

@@ -25,7 +25,7 @@ func (s *Session) Commit(name string, project Key, manifest []byte, objects []Ob
 	}
 	defer s.v.give(name)
 	if _, err := s.v.store.Size(s.ctx, manPrefix+name); err == nil {
-		return 0, fault.Newf(fault.Conflict, "vault_exists", "There is a checkpoint %s already.", name)
+		return 0, fault.Newf(fault.Conflict, CodeExists, "There is a checkpoint %s already.", name)
 	} else if !errors.Is(err, fault.NotFound) {
 		return 0, err
 	}

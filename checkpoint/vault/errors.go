@@ -13,6 +13,7 @@ const (
 	CodeGone    = "vault_gone"    // a page is referred to and not there
 	CodeKey     = "vault_key"     // sealed with another key
 	CodeBase    = "vault_base"    // an object that is of no checkpoint any more
+	CodeExists  = "vault_exists"  // there is a checkpoint of that name already
 )
 
 // damaged is the error for stored bytes that are not what was written.

@@ -19,6 +19,7 @@ import (
 
 type downCmd struct {
 	dataFlags
+	keyFlags
 	Kill bool `help:"Drop the sessions instead of hibernating them."`
 }
 
@@ -48,6 +49,9 @@ func (c *downCmd) Run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer w.close()
+	if w.archive, err = c.archive(w.Data, w.store); err != nil {
+		return err
+	}
 	kept, failed := 0, error(nil)
 	if !c.Kill {
 		kept, failed = w.hibernateAll(ctx)

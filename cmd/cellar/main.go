@@ -22,6 +22,7 @@ type program struct {
 	User    userCmd    `cmd:"" help:"Accounts."`
 	Down    downCmd    `cmd:"" help:"End all that belongs to a data folder: sessions hibernate, or are dropped with --kill."`
 	Doctor  doctorCmd  `cmd:"" help:"Look at this machine: what works, what does not, and what to do about it."`
+	Vault   vaultCmd   `cmd:"" help:"Look after what is stored of checkpoints."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema, after a copy of it; with --check only list what is to do."`
 
 	Config  kong.ConfigFlag  `help:"A JSON file with values for the flags." placeholder:"FILE"`

@@ -28,6 +28,7 @@ import (
 
 type serveCmd struct {
 	dataFlags
+	keyFlags
 	Listen         string         `help:"Address to listen on." default:"127.0.0.1:8888"`
 	AppsListen     string         `help:"Address on which browsers are shown applications of projects; off: nowhere. Without it, the host of --listen and a port that is kept in the data folder."`
 	AppsURL        string         `help:"Scheme and host of that address as browsers reach it, when it is behind a proxy; {project} stands for a project's ID." placeholder:"URL"`
@@ -37,6 +38,7 @@ type serveCmd struct {
 	TLSCert        string         `help:"Certificate file (PEM); read again when it changes." type:"path"`
 	TLSKey         string         `help:"Key file (PEM)." type:"path"`
 	Idle           time.Duration  `help:"A kernel idle for so long hibernates; 0 means never." default:"30m"`
+	StoreAfter     time.Duration  `help:"A checkpoint that nobody needs for so long is stored compressed and encrypted, and shares what is equal with others; 0 means never." default:"5m"`
 	NodeIdle       time.Duration  `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
 	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
 	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
@@ -94,12 +96,15 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if w.archive, err = c.archive(w.Data, w.store); err != nil {
+		return err
+	}
 	supervised, unsupervise := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
+	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	client "github.com/containerd/containerd/v2/client"
 
+	"cellar/checkpoint"
 	"cellar/internal/fault"
 	"cellar/kernel/containerd"
 	"cellar/kernel/support"
@@ -50,6 +51,7 @@ type world struct {
 	found      map[string]foundImage // by the operator's name of the image
 	noImage    error                 // why no kernel can be started
 	trees      *server.Trees
+	archive    *checkpoint.Archive // nil: checkpoints stay folders
 }
 
 // shortName is unique to a data folder and fits an interface's name.
@@ -262,6 +264,11 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 		config.ProcViews = w.proc.Dir
 	}
 	h := &hub.Hub{Config: config, Store: w.store, Runtime: w.runtime, Notebooks: w.trees, Log: w.log}
+	if w.archive != nil {
+		var pace hub.Pace
+		w.archive.Limit = func(ctx context.Context, _ int) error { return pace.Wait(ctx, h.Working()) }
+		h.Archive = w.archive
+	}
 	w.trees.Dir, w.trees.Hub = h.FilesDir, h
 	return hub.Open(ctx, h, images)
 }
@@ -278,6 +285,11 @@ func (w *world) doctor(ctx context.Context) machine.Doctor {
 }
 
 func (w *world) close() {
+	if w.archive != nil {
+		if err := w.archive.Close(); err != nil && w.log != nil {
+			w.log.Error("archive not closed", "error", err)
+		}
+	}
 	if w.client != nil {
 		w.client.Close()
 	}

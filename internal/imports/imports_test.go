@@ -23,7 +23,7 @@ const module = "cellar/"
 // down: cmd -> server -> server/hub -> {machine, node} -> {checkpoint, proxy} ->
 // kernel/wire -> kernel. Adapters (store, containerd) are known to cmd alone.
 var allowed = map[string]string{
-	"cmd/cellar":               "images/tour internal/fault kernel kernel/containerd kernel/language kernel/packages kernel/support machine server server/api server/hub server/jupyter/lab server/store server/webhook web",
+	"cmd/cellar":               "checkpoint images/tour internal/fault kernel kernel/containerd kernel/language kernel/packages kernel/support machine server server/api server/hub server/jupyter/lab server/store server/webhook web",
 	"cmd/cellar-keep":          "kernel/pager kernel/keep kernel/language kernel/terminal",
 	"server":                   "internal/fault kernel node server/api server/app server/hub server/jupyter/contents server/jupyter/events server/jupyter/kernels server/jupyter/lab server/jupyter/lsp server/jupyter/nbconvert server/jupyter/terminals web/console",
 	"server/api":               "internal/fault kernel server/hub",
@@ -35,12 +35,13 @@ var allowed = map[string]string{
 	"server/jupyter/lsp":       "internal/fault kernel/language server/hub",
 	"server/jupyter/nbconvert": "internal/fault server/hub",
 	"server/jupyter/terminals": "internal/fault kernel/terminal server/hub",
-	"server/hub":               "checkpoint/criu internal/fault kernel kernel/keep kernel/language kernel/packages kernel/terminal kernel/wire node proxy",
+	"server/hub":               "checkpoint checkpoint/criu checkpoint/vault internal/fault kernel kernel/keep kernel/language kernel/packages kernel/terminal kernel/wire node proxy",
 	"server/webhook":           "internal/fault",
 	"server/store":             "internal/fault kernel migrations server/hub",
 	"machine":                  "",
 	"node":                     "internal/fault",
 	"proxy":                    "kernel/wire",
+	"checkpoint":               "checkpoint/vault checkpoint/vault/blob internal/fault kernel/pager",
 	"checkpoint/criu":          "",
 	"checkpoint/vault":         "checkpoint/vault/blob internal/fault",
 	"checkpoint/vault/blob":    "internal/fault",

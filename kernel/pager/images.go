@@ -28,68 +28,102 @@ const maxAddress = 1 << 57
 // maxImage bounds a pagemap file; a page map of 1 TiB in single pages is less.
 const maxImage = 4 << 30
 
-// pagemap reads which memory of the process pid may come late, and the pages
-// file that holds its bytes.
-func pagemap(dir string, pid int) (s *space, pages string, err error) {
-	name := filepath.Join(dir, "pagemap-"+strconv.Itoa(pid)+".img")
+// Region is memory in a row of which a dump has the bytes.
+type Region struct {
+	Start uint64 // address
+	Size  uint64 // bytes
+	At    uint64 // where they begin in the pages file
+	Late  bool   // they may come after the process has begun
+}
+
+// ReadMap reads a page map of a dump, pagemap-*.img: its regions in the order of
+// their addresses, and the number of the pages file that has their bytes.
+func ReadMap(name string) (regions []Region, pages uint64, err error) {
 	st, err := os.Stat(name)
 	if err != nil {
-		return nil, "", err
+		return nil, 0, err
 	}
 	if st.Size() > maxImage {
-		return nil, "", fmt.Errorf("%s has %d bytes", name, st.Size())
+		return nil, 0, fmt.Errorf("%s has %d bytes", name, st.Size())
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return nil, "", err
+		return nil, 0, err
 	}
-	s, id, _, err := parsePagemap(b)
+	regions, pages, err = parseMap(b)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", filepath.Base(name), err)
+		return nil, 0, fmt.Errorf("%s: %w", filepath.Base(name), err)
 	}
-	return s, filepath.Join(dir, "pages-"+strconv.FormatUint(id, 10)+".img"), nil
+	return regions, pages, nil
 }
 
-// parsePagemap reads the bytes of a pagemap image: what may come late, the pages
-// file, and how many bytes that has to have.
-func parsePagemap(b []byte) (s *space, pagesID, size uint64, err error) {
-	if len(b) < 8 || binary.LittleEndian.Uint32(b) != imageMagic || binary.LittleEndian.Uint32(b[4:]) != pagemapMagic {
-		return nil, 0, 0, fmt.Errorf("not a page map")
-	}
-	b = b[8:]
-	head, b, err := message(b)
+// PagesFile is the name of a pages file by its number.
+func PagesFile(n uint64) string { return "pages-" + strconv.FormatUint(n, 10) + ".img" }
+
+// pagemap reads which memory of the process pid may come late, and the pages
+// file that holds its bytes.
+func pagemap(dir string, pid int) (s *space, pages string, err error) {
+	regions, id, err := ReadMap(filepath.Join(dir, "pagemap-"+strconv.Itoa(pid)+".img"))
 	if err != nil {
-		return nil, 0, 0, err
+		return nil, "", err
 	}
-	pagesID = head[1]
-	s = &space{}
+	return late(regions), filepath.Join(dir, PagesFile(id)), nil
+}
+
+// late is what of regions may come late.
+func late(regions []Region) *space {
+	s := &space{}
+	for _, r := range regions {
+		if r.Late && r.Size > 0 {
+			s.pieces = append(s.pieces, piece{start: r.Start, end: r.Start + r.Size, off: r.At})
+		}
+	}
+	return s
+}
+
+// parseMap reads the bytes of a pagemap image.
+func parseMap(b []byte) (regions []Region, pages uint64, err error) {
+	if len(b) < 8 || binary.LittleEndian.Uint32(b) != imageMagic || binary.LittleEndian.Uint32(b[4:]) != pagemapMagic {
+		return nil, 0, fmt.Errorf("not a page map")
+	}
+	head, b, err := message(b[8:])
+	if err != nil {
+		return nil, 0, err
+	}
 	var off, last uint64
 	for len(b) > 0 {
 		var e map[protowire.Number]uint64
 		if e, b, err = message(b); err != nil {
-			return nil, 0, 0, err
+			return nil, 0, err
 		}
 		start, n, flags := e[1], e[5], e[4]
 		if n == 0 {
 			n = e[2] // the 32-bit field of CRIU before 4.2
 		}
 		if flags&flagParent != 0 || e[3] != 0 {
-			return nil, 0, 0, fmt.Errorf("the dump needs an older one")
+			return nil, 0, fmt.Errorf("the dump needs an older one")
 		}
 		size := n * pageSize
 		if start%pageSize != 0 || n > maxAddress/pageSize || start > maxAddress || start+size > maxAddress || start < last {
-			return nil, 0, 0, fmt.Errorf("entry at %#x of %d pages is out of order", start, n)
+			return nil, 0, fmt.Errorf("entry at %#x of %d pages is out of order", start, n)
 		}
 		last = start + size
 		if flags&flagPresent == 0 {
 			continue
 		}
-		if flags&flagLazy != 0 && size > 0 {
-			s.pieces = append(s.pieces, piece{start: start, end: start + size, off: off})
-		}
+		regions = append(regions, Region{Start: start, Size: size, At: off, Late: flags&flagLazy != 0})
 		off += size
 	}
-	return s, pagesID, off, nil
+	return regions, head[1], nil
+}
+
+// bytesOf is how long the pages file of regions has to be.
+func bytesOf(regions []Region) uint64 {
+	if len(regions) == 0 {
+		return 0
+	}
+	last := regions[len(regions)-1]
+	return last.At + last.Size
 }
 
 // message takes the next length-prefixed message from b: its numbers by field.
@@ -159,15 +193,11 @@ func Check(dir string) error {
 		return err
 	}
 	for _, name := range maps {
-		b, err := os.ReadFile(name)
+		regions, id, err := ReadMap(name)
 		if err != nil {
 			return err
 		}
-		_, id, size, err := parsePagemap(b)
-		if err != nil {
-			return fmt.Errorf("%s: %w", filepath.Base(name), err)
-		}
-		pages := filepath.Join(dir, "pages-"+strconv.FormatUint(id, 10)+".img")
+		size, pages := bytesOf(regions), filepath.Join(dir, PagesFile(id))
 		if st, err := os.Stat(pages); err != nil && size > 0 {
 			return err
 		} else if err == nil && uint64(st.Size()) < size {

@@ -72,14 +72,14 @@ func TestParsePagemap(t *testing.T) {
 		"no process's":       {image: image(7, entry{1<<64 - 4*p, 2, lazyPresent}), err: "out of order"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, id, _, err := parsePagemap(c.image)
+			regions, id, err := parseMap(c.image)
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("error %v, want %q", err, c.err)
 				}
 				return
 			}
-			if err != nil || id != 7 || !reflect.DeepEqual(s.pieces, c.want) {
+			if s := late(regions); err != nil || id != 7 || !reflect.DeepEqual(s.pieces, c.want) {
 				t.Errorf("%+v, pages-%d, %v; want %+v", s, id, err, c.want)
 			}
 		})
@@ -146,10 +146,11 @@ func FuzzParsePagemap(f *testing.F) {
 	f.Add(framed(image(1), field(field(nil, 1, pageSize), 2, 1<<33)))
 	f.Add(image(1)[:11])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, _, size, err := parsePagemap(b)
+		regions, _, err := parseMap(b)
 		if err != nil {
 			return
 		}
+		s, size := late(regions), bytesOf(regions)
 		if len(s.pieces) > len(b)/4 {
 			t.Fatalf("%d pieces from %d bytes", len(s.pieces), len(b))
 		}

@@ -27,6 +27,12 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, files bool, o 
 		return err
 	}
 	defer release()
+	o.Step(0.05, "Fetching the checkpoint")
+	giveBack, err := h.borrow(ctx, p.ID, c.ID)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	m, err := h.readManifest(c.ID)
 	if err != nil {
 		return err
@@ -145,7 +151,7 @@ func (h *Hub) forward(ctx context.Context, l *Live, before Kernel, rollback Chec
 	} else {
 		l.force(ctx, kernel.Hibernated, "")
 	}
-	if m, err := h.readManifest(rollback.ID); rollback.ID != "" && err == nil {
+	if m, err := h.description(ctx, rollback); rollback.ID != "" && err == nil {
 		l.mu.Lock()
 		l.newLife(m.RunsFrom, rollback.Seq)
 		l.mu.Unlock()
@@ -171,7 +177,7 @@ type VariableChange struct {
 // Changes says what applying c would change.
 func (h *Hub) Changes(ctx context.Context, p Project, c Checkpoint) (Changes, error) {
 	out := Changes{Files: []string{}, Notes: []string{}}
-	m, err := h.readManifest(c.ID)
+	m, err := h.description(ctx, c)
 	if err != nil {
 		return out, err
 	}

@@ -115,8 +115,8 @@ func (h *Hub) asideUsed(ctx context.Context, p Project, root *os.Root, aside str
 		return 0, err
 	}
 	for _, c := range list {
-		held, err := criu.Holds(h.dumpDir(c.ID))
-		if err != nil {
+		var held []criu.Held
+		if err := h.heldDump(ctx, c, func(dump string) (err error) { held, err = criu.Holds(dump); return err }); err != nil {
 			return 0, err
 		}
 		if slices.ContainsFunc(held, func(f criu.Held) bool {

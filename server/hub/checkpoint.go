@@ -199,7 +199,8 @@ func (h *Hub) DeleteCheckpoint(ctx context.Context, project, id string) error {
 	if err := h.Store.DeleteCheckpoint(ctx, c.ID); err != nil {
 		return err
 	}
-	return os.RemoveAll(h.vaultDir(c.ID))
+	p, err := h.Store.Project(ctx, project)
+	return errors.Join(err, h.forget(ctx, p.Owner, c))
 }
 
 // prune drops the oldest automatic checkpoints of a kernel over their number.

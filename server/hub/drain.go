@@ -150,6 +150,11 @@ func (h *Hub) removeMove(id string) {
 // held. What it did since is lost, and open runs say so.
 func (h *Hub) fallBack(ctx context.Context, l *Live, id string) error {
 	l.letGo(ctx)
+	giveBack, err := h.borrow(ctx, l.Project(), id)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	m, err := h.readManifest(id)
 	c := m.Checkpoint
 	if err != nil {

@@ -222,10 +222,15 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 	if rec.State != kernel.Hibernated {
 		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; only a hibernated one can be resumed.", rec.State)
 	}
+	begin := time.Now()
+	giveBack, err := h.borrow(ctx, rec.Project, rec.Checkpoint)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	if _, err := h.readManifest(rec.Checkpoint); err != nil {
 		return err
 	}
-	begin := time.Now()
 	if err := l.change(ctx, func(k *Kernel) { k.State = kernel.Resuming }); err != nil {
 		return err
 	}

@@ -45,9 +45,12 @@ type Config struct {
 	ProcViews      string // folder of an lxcfs; empty: none
 	// Fault, when set, is asked at every named step of a deed and may kill, fail
 	// or disturb: the tests' tables of steps and failures are made with it.
-	Fault     func(step string) error
-	ShortName string // unique to the data folder, for names outside it
-	Poster    Poster // nil: webhooks are refused
+	Fault func(step string) error
+	// StoreAfter is how long a checkpoint that nobody needs stays a folder, from
+	// which it comes back faster, before it is stored in the Archive; 0: for ever.
+	StoreAfter time.Duration
+	ShortName  string // unique to the data folder, for names outside it
+	Poster     Poster // nil: webhooks are refused
 }
 
 // Bridge is the kernels' network on this machine.
@@ -62,6 +65,7 @@ type Hub struct {
 	Store      Store
 	Runtime    kernel.Runtime
 	Notebooks  Notebooks
+	Archive    Archive // nil: checkpoints stay folders
 	Log        *slog.Logger
 	Operations *Operations
 
@@ -82,6 +86,8 @@ type Hub struct {
 	conversions conversions
 	attempts    attempts
 	webhooks    webhooks
+	shelf       shelf
+	collecting  collecting
 
 	since time.Time // when this hub began
 
@@ -119,6 +125,9 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	}
 	h.wg.Go(h.watch)
 	h.wg.Go(h.deliver)
+	if h.Archive != nil {
+		h.wg.Go(h.storing)
+	}
 	return h, nil
 }
 

@@ -151,7 +151,9 @@ func (h *Hub) DeleteProject(ctx context.Context, p Project) error {
 		return err
 	}
 	for _, c := range list {
-		os.RemoveAll(h.vaultDir(c.ID))
+		if err := h.forget(ctx, p.Owner, c); err != nil {
+			h.Log.Error("checkpoint of a deleted project not removed", "checkpoint", c.ID, "error", err)
+		}
 	}
 	return os.RemoveAll(h.projectDir(p.ID))
 }

@@ -199,7 +199,7 @@ func (h *Hub) Publish(ctx context.Context, p Project, pub Publication, o *Operat
 		return err
 	}
 	o.Step(0.6, "Copying files and packages")
-	if err := h.fillNode(p, n); err != nil {
+	if err := h.fillNode(ctx, p, n); err != nil {
 		return nil, undo(err)
 	}
 	o.Step(0.8, "Starting the first instance")
@@ -228,8 +228,13 @@ func (h *Hub) nodeDir(id string) string { return filepath.Join(h.Data, "nodes", 
 
 // fillNode gives a node its own copy of everything it needs: the dump by hard
 // links, the journal, the project's files and packages.
-func (h *Hub) fillNode(p Project, n Node) error {
+func (h *Hub) fillNode(ctx context.Context, p Project, n Node) error {
 	dir := h.nodeDir(n.ID)
+	giveBack, err := h.borrow(ctx, p.ID, n.Checkpoint)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	if err := room(h.Data, 0); err != nil {
 		return err
 	}

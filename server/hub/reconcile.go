@@ -104,9 +104,16 @@ func (h *Hub) takeUp(l *Live, name, dump string) {
 		}
 		h.Log.Error("kernel not brought back", "kernel", rec.ID, "dump", dump, "error", err)
 	}
+	settled := (rec.State == kernel.Dead || rec.State == kernel.Hibernated) && rec.Container == ""
+	if !settled && rec.Checkpoint != "" {
+		if giveBack, err := h.borrow(ctx, rec.Project, rec.Checkpoint); err != nil {
+			h.Log.Error("checkpoint not fetched", "kernel", rec.ID, "checkpoint", rec.Checkpoint, "error", err)
+		} else {
+			defer giveBack()
+		}
+	}
 	switch {
-	case rec.State == kernel.Dead && rec.Container == "":
-	case rec.State == kernel.Hibernated && rec.Container == "":
+	case settled:
 	case rec.Checkpoint != "" && h.dumped(rec.Checkpoint):
 		h.takeUpDump(ctx, l)
 	default:

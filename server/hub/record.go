@@ -97,11 +97,12 @@ type Checkpoint struct {
 	Kind      string
 	Notebook  string
 	Size      int64
-	Added     int64
+	Added     int64 // bytes that it took beside all that was stored before
 	Image     string
 	Parts     string
 	Seq       uint64
 	Pinned    bool
+	Stored    bool // in the archive; its folder may be gone
 	CreatedAt time.Time
 }
 
@@ -156,6 +157,8 @@ type Store interface {
 	PutCheckpoint(ctx context.Context, c Checkpoint) error
 	Checkpoint(ctx context.Context, project, id string) (Checkpoint, error)
 	Checkpoints(ctx context.Context, project string) ([]Checkpoint, error)
+	// StoredCheckpoint records that a checkpoint was stored, and what it added.
+	StoredCheckpoint(ctx context.Context, id string, added int64) error
 	DeleteCheckpoint(ctx context.Context, id string) error
 
 	PutNode(ctx context.Context, n Node) error

@@ -291,6 +291,13 @@ func TestCheckpoints(t *testing.T) {
 	same(t, "newest first", list, []hub.Checkpoint{young, old})
 	list, _ = s.Checkpoints(ctx, "b")
 	same(t, "of b", len(list), 0)
+	ok(t, s.StoredCheckpoint(ctx, "c1", 7))
+	old.Stored, old.Added = true, 7
+	ok(t, s.PutCheckpoint(ctx, hub.Checkpoint{ID: "c1", Name: old.Name, Kind: old.Kind})) // a rename takes nothing back
+	got, err = s.Checkpoint(ctx, "a", "c1")
+	ok(t, err)
+	same(t, "stored", got, old)
+	class(t, "stored, and deleted meanwhile", s.StoredCheckpoint(ctx, "c9", 7), fault.NotFound)
 	ok(t, s.DeleteCheckpoint(ctx, "c1"))
 	class(t, "deleted already", s.DeleteCheckpoint(ctx, "c1"), fault.NotFound)
 }

@@ -1,0 +1,165 @@
+package checkpoint
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"cellar/checkpoint/vault"
+	"cellar/internal/fault"
+)
+
+// Wrapped keeps keys that are sealed with the master key. PutKey of one that is
+// there already is fault.Conflict; Key of one that is not, fault.NotFound.
+type Wrapped interface {
+	Key(ctx context.Context, kind, id string) ([]byte, error)
+	PutKey(ctx context.Context, kind, id string, sealed []byte) error
+	ReplaceKeys(ctx context.Context, change func(kind, id string, sealed []byte) ([]byte, error)) error
+}
+
+// Keyring gives random keys of tenants and projects, kept sealed with a master
+// key: whoever has the disk but not that has nothing.
+type Keyring struct {
+	Master vault.Key
+	Store  Wrapped
+
+	mu    sync.Mutex
+	known map[string]vault.Key
+}
+
+const (
+	kindTenant  = "tenant"
+	kindProject = "project"
+)
+
+// Tenant implements Keys.
+func (k *Keyring) Tenant(ctx context.Context, id string) (vault.Key, error) {
+	return k.get(ctx, kindTenant, id)
+}
+
+// Project implements Keys.
+func (k *Keyring) Project(ctx context.Context, id string) (vault.Key, error) {
+	return k.get(ctx, kindProject, id)
+}
+
+func (k *Keyring) get(ctx context.Context, kind, id string) (vault.Key, error) {
+	k.mu.Lock()
+	key, ok := k.known[kind+"/"+id]
+	k.mu.Unlock()
+	if ok {
+		return key, nil
+	}
+	sealed, err := k.Store.Key(ctx, kind, id)
+	if errors.Is(err, fault.NotFound) {
+		rand.Read(key[:])
+		if err = k.Store.PutKey(ctx, kind, id, seal(k.Master, kind, id, key)); errors.Is(err, fault.Conflict) {
+			sealed, err = k.Store.Key(ctx, kind, id) // somebody was faster
+		}
+	}
+	if err == nil && sealed != nil {
+		key, err = unseal(k.Master, kind, id, sealed)
+	}
+	if err != nil {
+		return vault.Key{}, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.known == nil {
+		k.known = map[string]vault.Key{}
+	}
+	k.known[kind+"/"+id] = key
+	return key, nil
+}
+
+// Rotate seals all keys with another master key. The keys themselves stay, so
+// nothing that they seal has to be written anew.
+func (k *Keyring) Rotate(ctx context.Context, master vault.Key) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	err := k.Store.ReplaceKeys(ctx, func(kind, id string, sealed []byte) ([]byte, error) {
+		key, err := unseal(k.Master, kind, id, sealed)
+		if err != nil {
+			return nil, err
+		}
+		return seal(master, kind, id, key), nil
+	})
+	if err == nil {
+		k.Master = master
+	}
+	return err
+}
+
+func aead(master vault.Key) cipher.AEAD {
+	block, err := aes.NewCipher(master[:])
+	if err == nil {
+		var a cipher.AEAD
+		if a, err = cipher.NewGCM(block); err == nil {
+			return a
+		}
+	}
+	panic(err) // the length of the key is right
+}
+
+// seal makes nonce and ciphertext; what the key is for is authenticated, so that
+// nobody can give one tenant another's.
+func seal(master vault.Key, kind, id string, key vault.Key) []byte {
+	a := aead(master)
+	nonce := make([]byte, a.NonceSize())
+	rand.Read(nonce)
+	return a.Seal(nonce, nonce, key[:], []byte(kind+"/"+id))
+}
+
+func unseal(master vault.Key, kind, id string, sealed []byte) (key vault.Key, err error) {
+	a := aead(master)
+	if len(sealed) < a.NonceSize() {
+		return key, errMaster
+	}
+	b, err := a.Open(nil, sealed[:a.NonceSize()], sealed[a.NonceSize():], []byte(kind+"/"+id))
+	if err != nil || len(b) != len(key) {
+		return key, errMaster
+	}
+	copy(key[:], b)
+	return key, nil
+}
+
+var errMaster = fault.New(fault.Unavailable, "master_key", "The master key is not the one that the checkpoints' keys were sealed with.")
+
+// MasterKey reads the master key from a file, 64 hexadecimal digits, and makes
+// the file when it is missing.
+func MasterKey(file string) (key vault.Key, err error) {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		rand.Read(key[:])
+		return key, writeKey(file, key)
+	}
+	if err != nil {
+		return key, err
+	}
+	raw, err := hex.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil || len(raw) != len(key) {
+		return key, fmt.Errorf("%s does not hold a master key: 64 hexadecimal digits are expected", file)
+	}
+	copy(key[:], raw)
+	return key, nil
+}
+
+// writeKey makes a file that only its owner may read, whole or not at all.
+func writeKey(file string, key vault.Key) error {
+	f, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%s\n", hex.EncodeToString(key[:]))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
