@@ -16,12 +16,13 @@ type checkpointView struct {
 	Notebook   string    `json:"notebook"`
 	CreatedAt  time.Time `json:"created_at"`
 	Size       int64     `json:"size" doc:"bytes"`
-	AddedBytes int64     `json:"added_bytes"`
+	AddedBytes int64     `json:"added_bytes" doc:"what it takes beside all that was stored before; its size, until it is stored"`
+	Stored     bool      `json:"stored" doc:"compressed, encrypted, sharing with others what is equal; it takes a moment longer to come back"`
 	Pinned     bool      `json:"pinned"`
 }
 
 func checkpointOf(c hub.Checkpoint) checkpointView {
-	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Pinned: c.Pinned}
+	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned}
 }
 
 type InCheckpoint struct {
