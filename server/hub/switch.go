@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"cellar/internal/fault"
@@ -139,26 +138,4 @@ func (h *Hub) placeForMove(need int64) string {
 		return ""
 	}
 	return movePrefix + newID()
-}
-
-// strand makes a checkpoint of a dump that did not come back to life now: the
-// session hibernates in it instead of being lost.
-func (h *Hub) strand(ctx context.Context, l *Live, id string, cause error) error {
-	c := h.newCheckpoint(l, KindSwitch, "")
-	p, err := h.Store.Project(ctx, c.Project)
-	if err == nil {
-		if err = h.adoptDump(c.ID, id); err == nil {
-			c, err = h.closeCheckpoint(ctx, p, l, c, nil)
-		}
-	}
-	if err != nil {
-		l.fail(ctx, "The kernel could not be moved and could not be kept.")
-		return errors.Join(cause, err)
-	}
-	os.RemoveAll(filepath.Dir(h.dumpDir(id)))
-	err = l.change(ctx, func(k *Kernel) {
-		k.State, k.Container, k.Checkpoint = kernel.Hibernated, "", c.ID
-		k.Detail = "A move did not succeed. The state is kept; it comes back when you run something."
-	})
-	return errors.Join(fault.Wrap(fault.Unavailable, "switch_failed", "The move did not succeed; the session is kept, hibernated.", cause), err)
 }

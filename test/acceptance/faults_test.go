@@ -256,3 +256,45 @@ func TestDiskFills(t *testing.T) {
 		})
 	}
 }
+
+// TestNothingWorks: the disk fills when the dump is whole, and CRIU cannot bring it back either. The session waits in its dump and is there
+// when there is room again, also for a hub that was killed meanwhile.
+func TestNothingWorks(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("killed %v", killed), func(t *testing.T) {
+			tools := t.TempDir()
+			flag := filepath.Join(tools, "broken")
+			breakableCRIU(t, tools, flag)
+			h := startHub(t, "--tools", tools)
+			h.kill(syscall.SIGTERM)
+			vault := smallVault(t, h, "400m")
+			defer exec.Command("umount", "-l", vault).Run()
+			if err := os.Symlink(filepath.Join(vault, "filler"), flag); err != nil { // broken as long as the disk is full
+				t.Fatal(err)
+			}
+			h.args = []string{"--tools", tools, "--fault", "freeze.dumped=full"}
+			h.start()
+			p, k, s := faulty(h)
+			s.Wait(s.Send("print('x' * (4 << 20))", "data"))
+			if o := h.Run(h.path(p, k, "hibernate"), nil); o.Error == nil {
+				t.Error("it hibernated on a full disk")
+			}
+			if v := h.kernel(p, k); v.State == "dead" || !strings.Contains(v.StateDetail, "kept") {
+				t.Errorf("%s: %s", v.State, v.StateDetail)
+			}
+			s.Close()
+			if killed {
+				h.kill(syscall.SIGKILL)
+			}
+			os.Remove(filepath.Join(vault, "filler"))
+			if killed {
+				h.args = []string{"--tools", tools}
+				h.start()
+			}
+			h.await(p, k, "hibernated")
+			if problem := oneCopy(t, h, p, k); problem != "" {
+				t.Error(problem)
+			}
+		})
+	}
+}

@@ -60,21 +60,27 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-// TestCRIUFails: a dump that fails leaves the kernel running; a restore that
-// fails leaves the checkpoint.
-func TestCRIUFails(t *testing.T) {
+// breakableCRIU fills a folder of tools whose criu fails as long as the file flag is there.
+func breakableCRIU(t *testing.T, tools, flag string) {
+	t.Helper()
 	testkit.Containers(t)
-	tools := t.TempDir()
 	for _, name := range []string{"containerd", "containerd-shim-runc-v2", "runc"} {
 		if err := os.Symlink(filepath.Join(testkit.Tools(), name), filepath.Join(tools, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	flag := filepath.Join(tools, "broken")
 	script := "#!/bin/sh\n[ -e " + flag + " ] && [ \"$1\" = swrk ] && exit 3\nexec " + filepath.Join(testkit.Tools(), "criu") + " \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(tools, "criu"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestCRIUFails: a dump that fails leaves the kernel running; a restore that
+// fails leaves the checkpoint.
+func TestCRIUFails(t *testing.T) {
+	tools := t.TempDir()
+	flag := filepath.Join(tools, "broken")
+	breakableCRIU(t, tools, flag)
 	h := startHub(t, "--tools", tools)
 	p, k := h.project("CRIU")
 	s := h.Open(p, k)
