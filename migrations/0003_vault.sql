@@ -9,6 +9,9 @@ CREATE TABLE keys (
 
 ALTER TABLE checkpoints ADD COLUMN stored INTEGER NOT NULL DEFAULT 0; -- in the vault; its folder may be gone
 
+ALTER TABLE kernels ADD COLUMN base TEXT NOT NULL DEFAULT ''; -- the checkpoint that its state came from last
+
 -- +goose Down
+ALTER TABLE kernels DROP COLUMN base;
 ALTER TABLE checkpoints DROP COLUMN stored;
 DROP TABLE keys;

@@ -57,6 +57,7 @@ var table = map[string]line{
 	"GET /api/v1/projects/{p}/checkpoints/{c}":           {want: "404 not_found"},
 	"GET /api/v1/projects/{p}/checkpoints/{c}/changes":   {want: "404 not_found"},
 	"POST /api/v1/projects/{p}/checkpoints/{c}/apply":    {want: "404 not_found", body: `{}`},
+	"POST /api/v1/projects/{p}/checkpoints/{c}/branch":   {want: "404 not_found"},
 	"PATCH /api/v1/projects/{p}/checkpoints/{c}":         {want: "404 not_found", body: `{"name":"x"}`},
 	"DELETE /api/v1/projects/{p}/checkpoints/{c}":        {want: "404 not_found"},
 	"GET /api/v1/projects/{p}/nodes":                     {want: "200"},

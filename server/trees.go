@@ -61,6 +61,19 @@ func (t *Trees) Update(_ context.Context, p hub.Project, path string, fn func([]
 	return tree.UpdateNotebook(path, t.trusts.of(t.Hub, p, p.Owner), fn)
 }
 
+// Add implements hub.Notebooks.
+func (t *Trees) Add(_ context.Context, p hub.Project, path string, nb []byte) (string, error) {
+	tree, err := t.Open(p)
+	if err != nil {
+		return "", err
+	}
+	m, err := tree.AddNotebook(path, t.trusts.of(t.Hub, p, p.Owner), nb)
+	if err != nil {
+		return "", err
+	}
+	return m.Path, nil
+}
+
 // Read implements hub.Notebooks.
 func (t *Trees) Read(_ context.Context, p hub.Project, path string) ([]byte, error) {
 	tree, err := t.Open(p)

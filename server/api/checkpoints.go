@@ -12,6 +12,7 @@ type checkpointView struct {
 	ID         string    `json:"id"`
 	Name       string    `json:"name"`
 	Kernel     kernel.ID `json:"kernel"`
+	Parent     string    `json:"parent" doc:"the checkpoint that the state came from; empty: none"`
 	Kind       string    `json:"kind" enum:"auto,manual,hibernate,switch,rollback,publish"`
 	Notebook   string    `json:"notebook"`
 	CreatedAt  time.Time `json:"created_at"`
@@ -22,7 +23,7 @@ type checkpointView struct {
 }
 
 func checkpointOf(c hub.Checkpoint) checkpointView {
-	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned}
+	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Parent: c.Parent, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned}
 }
 
 type InCheckpoint struct {
@@ -100,6 +101,15 @@ func (x *api) checkpoints() {
 				return nil, err
 			}
 			return checkpointOf(c), nil
+		}), nil
+	})
+	add(x, post, "/projects/{p}/checkpoints/{c}/branch", "Go on from a checkpoint in a second session, beside the first", begun, func(ctx context.Context, in *InCheckpoint) (*operationBody, error) {
+		p, c, err := x.checkpoint(ctx, *in)
+		if err != nil {
+			return nil, err
+		}
+		return x.begin(ctx, in.P, "branch "+in.C, func(ctx context.Context, o *hub.Operation) (any, error) {
+			return x.Hub.Branch(ctx, p, c, o)
 		}), nil
 	})
 	add(x, patch, "/projects/{p}/checkpoints/{c}", "Rename a checkpoint, which also pins it", ok, func(ctx context.Context, in *struct {

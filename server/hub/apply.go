@@ -101,7 +101,7 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 		}
 	}
 	if err := l.change(ctx, func(k *Kernel) {
-		k.State, k.Journal, k.Parts, k.Image, k.Checkpoint, k.Acked = kernel.Resuming, journal, c.Parts, c.Image, c.ID, m.RunsFrom
+		k.State, k.Journal, k.Parts, k.Image, k.Checkpoint, k.Acked, k.Base = kernel.Resuming, journal, c.Parts, c.Image, c.ID, m.RunsFrom, c.ID
 	}); err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (h *Hub) filesBack(ctx context.Context, p Project, c Checkpoint) error {
 // forward undoes a going back that failed: the state before it comes back.
 func (h *Hub) forward(ctx context.Context, l *Live, before Kernel, rollback Checkpoint, cause error) error {
 	l.mu.Lock()
-	l.rec.Journal, l.rec.Parts, l.rec.Image, l.rec.Acked = before.Journal, before.Parts, before.Image, before.Acked
+	l.rec.Journal, l.rec.Parts, l.rec.Image, l.rec.Acked, l.rec.Base = before.Journal, before.Parts, before.Image, before.Acked, before.Base
 	l.rec.Checkpoint = rollback.ID
 	l.mu.Unlock()
 	if rollback.ID == "" {

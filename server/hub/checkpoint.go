@@ -27,7 +27,7 @@ func (h *Hub) newCheckpoint(l *Live, kind, name string) Checkpoint {
 	}
 	return Checkpoint{
 		ID: newID(), Project: l.rec.Project, Kernel: l.rec.ID, Name: name, Kind: kind, Notebook: notebook,
-		Image: l.rec.Image, Parts: l.rec.Parts, Pinned: kind == KindManual, CreatedAt: time.Now(),
+		Parent: l.rec.Base, Image: l.rec.Image, Parts: l.rec.Parts, Pinned: kind == KindManual, CreatedAt: time.Now(),
 	}
 }
 
@@ -97,15 +97,26 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 	}
 	if err == nil {
 		step(0.7, "Writing it down")
-		c, err = h.finish(c, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
+		c, err = h.finish(l, c, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
 	}
 	if err == nil {
 		err = h.Store.PutCheckpoint(context.WithoutCancel(ctx), c)
+	}
+	if err == nil {
+		l.cameFrom(ctx, c.ID)
 	}
 	if err != nil {
 		return c, errors.Join(cannotFreeze(err), os.RemoveAll(dir))
 	}
 	return c, nil
+}
+
+// cameFrom notes that the kernel's state is, or was just now, that of a
+// checkpoint: the next one's parent.
+func (l *Live) cameFrom(ctx context.Context, checkpoint string) {
+	if err := l.change(ctx, func(k *Kernel) { k.Base = checkpoint }); err != nil {
+		l.h.Log.Warn("parent of the next checkpoint not recorded", "kernel", l.ID(), "error", err)
+	}
 }
 
 // keepHibernated makes the checkpoint a kernel sleeps in the person's own.

@@ -210,7 +210,7 @@ func (h *Hub) keepMove(ctx context.Context, l *Live, id string) (Checkpoint, err
 		return c, err
 	}
 	c.Seq = m.Seq
-	if c, err = h.finish(c, m.RunsFrom, h.notebookBytes(ctx, p, c.Notebook), nil); err != nil {
+	if c, err = h.finish(l, c, m.RunsFrom, h.notebookBytes(ctx, p, c.Notebook), nil); err != nil {
 		return c, err
 	}
 	h.removeMove(id)

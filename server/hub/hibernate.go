@@ -174,11 +174,16 @@ func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpo
 	c.Seq = l.seq
 	runsFrom := l.book.openFrom(l.seq)
 	l.mu.Unlock()
-	c, err := h.finish(c, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
-	if err != nil {
-		return c, err
+	c, err := h.finish(l, c, runsFrom, h.notebookBytes(ctx, p, c.Notebook), vars)
+	if err == nil {
+		err = h.Store.PutCheckpoint(ctx, c)
 	}
-	return c, h.Store.PutCheckpoint(ctx, c)
+	if err == nil {
+		l.mu.Lock()
+		l.rec.Base = c.ID // the record is written when its state changes, next
+		l.mu.Unlock()
+	}
+	return c, err
 }
 
 // wake resumes a hibernated kernel because something was sent to it.
@@ -228,7 +233,8 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 		return err
 	}
 	defer giveBack()
-	if _, err := h.readManifest(rec.Checkpoint); err != nil {
+	m, err := h.readManifest(rec.Checkpoint)
+	if err != nil {
 		return err
 	}
 	if err := l.change(ctx, func(k *Kernel) { k.State = kernel.Resuming }); err != nil {
@@ -238,7 +244,11 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 		o.Step(0.2, "Bringing the kernel back")
 	}
 	if err = h.step("resume.recorded"); err == nil {
-		err = h.thaw(context.WithoutCancel(ctx), l, h.dumpDir(rec.Checkpoint), reasonHibernate)
+		reason := reasonHibernate
+		if m.Checkpoint.Kernel != rec.ID {
+			reason = reasonBranch
+		}
+		err = h.thaw(context.WithoutCancel(ctx), l, h.dumpDir(rec.Checkpoint), reason)
 	}
 	if err == nil {
 		err = h.step("resume.thawed")

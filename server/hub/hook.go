@@ -17,6 +17,7 @@ const (
 	reasonSwitch    = "switch"
 	reasonApply     = "apply"
 	reasonKeep      = "keep"
+	reasonBranch    = "branch"
 )
 
 // reasonOf is the reason for a checkpoint of a kind.

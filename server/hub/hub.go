@@ -25,6 +25,9 @@ type Notebooks interface {
 	// Update rewrites a notebook (in memory form) without its readers being
 	// told that the file changed. A missing file is fault.NotFound.
 	Update(ctx context.Context, p Project, path string, fn func(nb []byte) ([]byte, error)) error
+	// Add makes a new notebook of one in memory form and answers its path: that of
+	// the argument, or a like one when there is such a file.
+	Add(ctx context.Context, p Project, path string, nb []byte) (string, error)
 	// Read returns a notebook in memory form.
 	Read(ctx context.Context, p Project, path string) ([]byte, error)
 }

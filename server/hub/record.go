@@ -60,6 +60,7 @@ type Kernel struct {
 	Parts         string
 	Acked         uint64
 	Checkpoint    string
+	Base          string // the checkpoint that its state came from last; empty: none
 	Address       uint32
 	CreatedAt     time.Time
 	ActiveAt      time.Time

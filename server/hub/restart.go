@@ -58,7 +58,7 @@ func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 	l.mu.Unlock()
 	if old.State != kernel.Starting {
 		if err := l.change(ctx, func(k *Kernel) {
-			k.State, k.Container, k.Detail, k.Checkpoint, k.Acked = kernel.Starting, "", "", "", 0
+			k.State, k.Container, k.Detail, k.Checkpoint, k.Base, k.Acked = kernel.Starting, "", "", "", "", 0
 			k.Journal = nextJournal(k.Journal)
 		}); err != nil {
 			return err

@@ -24,6 +24,10 @@ type manifest struct {
 	RunsFrom   uint64     `json:"runs_from"` // after this record the journal has all that was going on
 	Boot       string     `json:"boot"`
 	Variables  []Variable `json:"variables"` // null: not known
+	// Of the kernel, for a session that goes on from here when it is no more.
+	Spec          string `json:"spec"`
+	Dir           string `json:"dir"`
+	Configuration string `json:"configuration"`
 }
 
 func (h *Hub) vaultDir(id string) string { return filepath.Join(h.Data, "vault", id) }
@@ -69,7 +73,7 @@ const reserve = 64 << 20
 
 // finish makes a checkpoint of a complete dump: journal, notebook, manifest, and
 // all of it on the disk before anyone is told.
-func (h *Hub) finish(c Checkpoint, runsFrom uint64, nb []byte, vars []Variable) (Checkpoint, error) {
+func (h *Hub) finish(l *Live, c Checkpoint, runsFrom uint64, nb []byte, vars []Variable) (Checkpoint, error) {
 	dir := h.vaultDir(c.ID)
 	if nb != nil {
 		if err := os.WriteFile(filepath.Join(dir, "notebook.ipynb"), nb, 0o600); err != nil {
@@ -81,7 +85,10 @@ func (h *Hub) finish(c Checkpoint, runsFrom uint64, nb []byte, vars []Variable) 
 		return c, err
 	}
 	c.Added = c.Size
-	b, err := json.Marshal(manifest{Checkpoint: c, RunsFrom: runsFrom, Boot: bootID(), Variables: vars})
+	rec := l.Record()
+	b, err := json.Marshal(manifest{
+		Checkpoint: c, RunsFrom: runsFrom, Boot: bootID(), Variables: vars, Spec: rec.Spec, Dir: rec.Dir, Configuration: rec.Configuration,
+	})
 	if err != nil {
 		return c, err
 	}

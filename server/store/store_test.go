@@ -205,7 +205,7 @@ func TestRangesOfUserIDsDoNotOverlap(t *testing.T) {
 func someKernel(id kernel.ID, project string) hub.Kernel {
 	return hub.Kernel{
 		ID: id, Project: project, Spec: "python3", Image: "i@sha256:1", Dir: "sub", Configuration: "c1.1", State: kernel.Running, Detail: "d",
-		Incarnation: 3, Container: "c", Journal: "j", Parts: "p", Acked: 1 << 40, Checkpoint: "cp", Address: 7,
+		Incarnation: 3, Container: "c", Journal: "j", Parts: "p", Acked: 1 << 40, Checkpoint: "cp", Base: "b", Address: 7,
 		CreatedAt: now, ActiveAt: now.Add(1), Since: now.Add(2 * time.Millisecond),
 	}
 }
@@ -222,7 +222,7 @@ func TestKernels(t *testing.T) {
 	same(t, "put", list, []hub.Kernel{k})
 	// Everything that changes in a kernel's life is kept.
 	k.Spec, k.Image, k.Configuration, k.State, k.Detail = "ir", "other", "c1.2", kernel.Hibernated, ""
-	k.Incarnation, k.Container, k.Journal, k.Parts, k.Acked, k.Checkpoint, k.Address = 4, "", "j2", "p2", 1<<62, "", 8
+	k.Incarnation, k.Container, k.Journal, k.Parts, k.Acked, k.Checkpoint, k.Address, k.Base = 4, "", "j2", "p2", 1<<62, "", 8, "c"
 	k.ActiveAt, k.Since = now.Add(time.Second), now.Add(time.Minute)
 	ok(t, s.PutKernel(ctx, k))
 	list, err = s.Kernels(ctx)

@@ -3,7 +3,10 @@ package contents
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"io/fs"
+	"path"
 
 	"cellar/internal/fault"
 )
@@ -25,6 +28,33 @@ func (t *Tree) UpdateNotebook(p string, trust Trust, fn func(nb []byte) ([]byte,
 		}
 	}
 	return fault.Newf(fault.Unavailable, "file_busy", "%s is being changed all the time.", place)
+}
+
+// empty is a notebook without cells.
+const empty = `{"cells":[],"metadata":{},"nbformat":4,"nbformat_minor":5}`
+
+// AddNotebook makes a new notebook of one in memory form. A name that is taken gets a number, and a
+// directory that is not there any more is the root.
+func (t *Tree) AddNotebook(p string, trust Trust, nb []byte) (*Model, error) {
+	place, err := t.place(p)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := t.directory(dirOf(place))
+	if err != nil {
+		dir = ""
+	}
+	m, err := t.claim(dir, path.Base(place), "", func(to string) error {
+		return t.create(to, nil, func(w io.Writer) error { _, err := io.WriteString(w, empty); return err })
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = t.UpdateNotebook(m.Path, trust, func([]byte) ([]byte, error) { return nb, nil })
+	if err != nil {
+		return nil, errors.Join(err, t.Delete(m.Path))
+	}
+	return m, nil
 }
 
 // update answers done unless the file changed under it.
