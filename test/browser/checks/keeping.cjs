@@ -44,6 +44,25 @@ async function checkpoints(w) {
     same('text', (await text.node.locator('.cm-content').innerText()).trim(), '# typed since then');
     same('dialogs', await lab.dialogs(), 0);
   });
+  await check('5 a branch: a second session goes on from the checkpoint, the first as it was', async () => {
+    await lab.exec('x = 5');
+    await page.getByRole('button', { name: 'More for one', exact: true }).click();
+    await page.locator('.lm-Menu-item').filter({ hasText: 'Branch' }).click();
+    await toast(page, 'has the variables of that checkpoint').waitFor({ timeout: 60_000 });
+    const tab = page.locator('.lm-DockPanel-tabBar .lm-TabBar-tab.lm-mod-current').filter({ hasText: 'tour-branch.ipynb' });
+    await tab.waitFor();
+    await lab.state('hibernated', 'idle');
+    await w.look('branch');
+    await lab.cell(0).node.click();
+    same('x of the branch', (await lab.exec('x')).trim(), '1');
+    await page.keyboard.press('Control+s');
+    await tab.locator('.lm-TabBar-tabCloseIcon').click();
+    await lab.openFile('tour.ipynb');
+    await (await lab.find('# typed since then')).focus();
+    same('x of the first', (await lab.exec('x')).trim(), '5');
+    await lab.exec('x = 1');
+    same('dialogs', await lab.dialogs(), 0);
+  });
   await check('5 a restart is undone by one press of a button', async () => {
     await (await lab.find('# typed since then')).focus();
     await page.keyboard.press('Escape');

@@ -1,6 +1,6 @@
 // The side panel that lists the checkpoints of the current notebook's kernel.
 import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
-import { deleteIcon, ellipsesIcon, historyIcon, ReactWidget, refreshIcon } from '@jupyterlab/ui-components';
+import { ellipsesIcon, historyIcon, ReactWidget, refreshIcon } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
 import { Message } from '@lumino/messaging';
 import { Menu } from '@lumino/widgets';
@@ -126,7 +126,7 @@ export class CheckpointPanel extends ReactWidget {
     return (
       <ul className="cellar-Checkpoints-list">
         {this._items.map(c => (
-          <Row key={c.id} checkpoint={c} onApply={() => this._apply(c)} onDelete={() => this._delete(c)} />
+          <Row key={c.id} checkpoint={c} onApply={() => this._apply(c)} onMore={box => this._openRowMenu(c, box)} />
         ))}
       </ul>
     );
@@ -155,11 +155,43 @@ export class CheckpointPanel extends ReactWidget {
       body: `“${checkpoint.name}” will be gone for good.`,
       buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: 'Delete' })]
     });
-    if (!button.accept) {
-      return;
+    if (button.accept) {
+      await this._attempt(() => hub.deleteCheckpoint(checkpoint.id));
     }
+  }
+
+  /** Goes on from the checkpoint in a session of its own, and opens its notebook. */
+  private async _branch(checkpoint: hub.Checkpoint): Promise<void> {
+    await track(
+      `Branching from “${checkpoint.name}”`,
+      () => hub.branchCheckpoint(checkpoint.id),
+      'The new session has the variables of that checkpoint; this one goes on as it was.',
+      branched => {
+        if (branched.notebook) {
+          void this._commands.execute('docmanager:open', { path: branched.notebook });
+        }
+      }
+    );
+    await this.refresh();
+  }
+
+  private async _rename(checkpoint: hub.Checkpoint): Promise<void> {
+    const { button, value } = await InputDialog.getText({
+      title: 'Keep checkpoint under a name',
+      label: 'Name. A checkpoint with a name of yours stays until you delete it.',
+      text: checkpoint.name,
+      okLabel: 'Keep',
+      required: true
+    });
+    const name = value?.trim();
+    if (button.accept && name) {
+      await this._attempt(() => hub.renameCheckpoint(checkpoint.id, name));
+    }
+  }
+
+  private async _attempt(deed: () => Promise<unknown>): Promise<void> {
     try {
-      await hub.deleteCheckpoint(checkpoint.id);
+      await deed();
     } catch (reason) {
       Notification.error(hub.messageOf(reason), { autoClose: false });
     }
@@ -167,8 +199,27 @@ export class CheckpointPanel extends ReactWidget {
   }
 
   private _openMenu(box: DOMRect): void {
-    const menu = new Menu({ commands: this._commands });
-    for (const command of ['cellar:hibernate', 'cellar:resume', 'cellar:switch']) {
+    this._openMenuOf(this._commands, ['cellar:hibernate', 'cellar:resume', 'cellar:switch'], box);
+  }
+
+  /** What can be done with one checkpoint beside applying it. */
+  private _openRowMenu(checkpoint: hub.Checkpoint, box: DOMRect): void {
+    const commands = new CommandRegistry();
+    commands.addCommand('branch', {
+      label: 'Branch: go on from here in a second session',
+      execute: () => this._branch(checkpoint)
+    });
+    commands.addCommand('rename', {
+      label: checkpoint.pinned ? 'Rename…' : 'Keep under a name…',
+      execute: () => this._rename(checkpoint)
+    });
+    commands.addCommand('delete', { label: 'Delete…', execute: () => this._delete(checkpoint) });
+    this._openMenuOf(commands, ['branch', 'rename', 'delete'], box);
+  }
+
+  private _openMenuOf(commands: CommandRegistry, names: string[], box: DOMRect): void {
+    const menu = new Menu({ commands });
+    for (const command of names) {
       menu.addItem({ command });
     }
     menu.aboutToClose.connect(() => window.setTimeout(() => menu.dispose()));
@@ -196,10 +247,10 @@ export class CheckpointPanel extends ReactWidget {
 interface RowProps {
   checkpoint: hub.Checkpoint;
   onApply: () => void;
-  onDelete: () => void;
+  onMore: (box: DOMRect) => void;
 }
 
-function Row({ checkpoint: c, onApply, onDelete }: RowProps): JSX.Element {
+function Row({ checkpoint: c, onApply, onMore }: RowProps): JSX.Element {
   const when = new Date(c.created_at).toLocaleString();
   return (
     <li className="cellar-Checkpoint" data-checkpoint={c.id}>
@@ -213,22 +264,27 @@ function Row({ checkpoint: c, onApply, onDelete }: RowProps): JSX.Element {
         <time dateTime={c.created_at} title={when}>
           {ago(c.created_at)}
         </time>
-        <span title={`${bytes(c.size)} in all`}>+{bytes(c.added_bytes)}</span>
+        <span
+          title={
+            c.stored ? `${bytes(c.size)} in all, of which the rest is shared` : `${bytes(c.size)} until it is stored compressed`
+          }
+        >
+          +{bytes(c.added_bytes)}
+        </span>
       </div>
       <div className="cellar-Checkpoint-buttons">
         <button className="jp-mod-styled" onClick={onApply} aria-label={`Apply ${c.name}`}>
           Apply
         </button>
-        {!c.pinned && (
-          <button
-            className="jp-mod-minimal cellar-IconButton"
-            title="Delete"
-            aria-label={`Delete ${c.name}`}
-            onClick={onDelete}
-          >
-            <deleteIcon.react tag="span" />
-          </button>
-        )}
+        <button
+          className="jp-mod-minimal cellar-IconButton"
+          title="More: branch, rename, delete"
+          aria-label={`More for ${c.name}`}
+          aria-haspopup="menu"
+          onClick={e => onMore(e.currentTarget.getBoundingClientRect())}
+        >
+          <ellipsesIcon.react tag="span" />
+        </button>
       </div>
     </li>
   );

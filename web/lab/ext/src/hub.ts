@@ -72,9 +72,16 @@ export interface Checkpoint {
   created_at: string;
   size: number;
   added_bytes: number;
+  stored: boolean;
   notebook: string;
   note: string;
   pinned: boolean;
+}
+
+/** A session that goes on from a checkpoint; without a notebook if the checkpoint had none. */
+export interface Branched {
+  kernel: string;
+  notebook?: string;
 }
 
 export interface Changes {
@@ -239,6 +246,10 @@ export const saveCheckpoint = (kernel: string, name: string) =>
 export const changesOf = (checkpoint: string) => request<Changes>('GET', ofCheckpoint(checkpoint, '/changes'));
 export const applyCheckpoint = (checkpoint: string, files: boolean) =>
   request<Operation<unknown>>('POST', ofCheckpoint(checkpoint, '/apply'), { files });
+export const branchCheckpoint = (checkpoint: string) =>
+  request<Operation<Branched>>('POST', ofCheckpoint(checkpoint, '/branch'));
+export const renameCheckpoint = (checkpoint: string, name: string) =>
+  request<Checkpoint>('PATCH', ofCheckpoint(checkpoint), { name });
 export const deleteCheckpoint = (checkpoint: string) => request<void>('DELETE', ofCheckpoint(checkpoint));
 
 export const away = (notebook: string) => list<Away>(inProject('away') + query({ path: notebook }));
