@@ -15,7 +15,7 @@ packages=(
 )
 for argument; do
 	case $argument in
-	--test) packages+=(chromium fonts-dejavu-core) ;;
+	--test) packages+=(chromium curl fonts-dejavu-core) ;;
 	*) fail "unknown argument $argument; usage: setup.sh [--test]" ;;
 	esac
 done

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,9 +113,14 @@ func (h *Hub) fillBranch(p Project, l *Live, c Checkpoint, m manifest) error {
 	if old, err := h.Live(p.ID, c.Kernel); err == nil {
 		if b, err := os.ReadFile(old.infoFile()); err == nil { // what it answers while it sleeps
 			l.info = b
+			old.mu.Lock()
+			l.recall.entries, l.recall.debug = slices.Clone(old.recall.entries), old.recall.debug
+			l.recall.unsure = !old.recall.nothingLives()
+			old.mu.Unlock()
 			if err := os.WriteFile(l.infoFile(), b, 0o600); err != nil {
 				return err
 			}
+			l.keepRecall()
 		}
 	}
 	l.mu.Lock()

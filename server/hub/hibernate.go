@@ -86,6 +86,7 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 		h.wg.Go(func() { h.prune(h.ctx, l) })
 	}
 	l.persist(ctx)
+	l.keepRecall()
 	if waiting { // something was sent while it froze
 		h.wake(l)
 	}

@@ -237,6 +237,7 @@ func (l *Live) take1(r keep.Record) {
 		l.mu.Unlock()
 		return
 	}
+	l.recall.note(r, h, parent)
 	run := l.book.note(r, h, parent)
 	if run != nil && r.Channel == wire.Request && r.Seq <= l.gapUntil {
 		run.gap = true

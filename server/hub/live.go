@@ -31,6 +31,7 @@ type Live struct {
 	leaving  bool          // the link is being closed on purpose
 	ready    chan struct{} // closed when the kernel of this incarnation has answered
 	info     json.RawMessage
+	recall   recall
 	busy     string // Jupyter's execution_state
 	seq      uint64 // last journal record seen
 	book     *book

@@ -40,6 +40,7 @@ func (l *Live) Send(ch wire.Channel, m *wire.Message) error {
 		l.mu.Unlock()
 		return nil // as with any dead kernel: the client has been told
 	}
+	l.recall.asks(h, m)
 	o := &outgoing{ch: ch, m: m}
 	if ch == wire.Shell && h.MsgType == "execute_request" {
 		o.msgID = h.MsgID
@@ -50,12 +51,13 @@ func (l *Live) Send(ch wire.Channel, m *wire.Message) error {
 		return fault.New(fault.Exhausted, "too_much_waiting", "Too much is waiting for this kernel already.")
 	}
 	l.out = append(l.out, o)
-	wake := state == kernel.Hibernated && !l.waking
+	wake := state == kernel.Hibernated && !l.waking && !l.recall.idleQuestion(h, m.Content)
 	l.waking = l.waking || wake
 	l.rec.ActiveAt = time.Now()
 	l.mu.Unlock()
 	l.signal()
 	if wake {
+		l.h.Log.Info("waking", "kernel", l.ID(), "for", h.MsgType)
 		l.h.wake(l)
 	}
 	return nil
@@ -73,6 +75,7 @@ func (l *Live) signal() {
 func (l *Live) answerAsleep(h wire.Header, m *wire.Message) bool {
 	var reply string
 	var content []byte
+	ch := wire.Shell
 	switch h.MsgType {
 	case "kernel_info_request":
 		if l.info == nil {
@@ -80,12 +83,24 @@ func (l *Live) answerAsleep(h wire.Header, m *wire.Message) bool {
 		}
 		reply, content = "kernel_info_reply", l.info
 	case "comm_info_request":
+		if !l.recall.nothingLives() {
+			return false
+		}
 		reply, content = "comm_info_reply", []byte(`{"status":"ok","comms":{}}`)
+	case "history_request":
+		if reply, content = "history_reply", l.recall.answer(m.Content); content == nil {
+			return false
+		}
+	case "debug_request":
+		if reply, content = "debug_reply", l.recall.debugging(m.Content); content == nil {
+			return false
+		}
+		ch = wire.Control
 	default:
 		return false
 	}
 	l.forward(wire.IOPub, status(m.Header, "busy"), "")
-	l.forward(wire.Shell, message(reply, m.Header, content), h.Session)
+	l.forward(ch, message(reply, m.Header, content), h.Session)
 	l.forward(wire.IOPub, status(m.Header, "idle"), "")
 	return true
 }

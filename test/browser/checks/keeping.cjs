@@ -51,7 +51,9 @@ async function checkpoints(w) {
     await toast(page, 'has the variables of that checkpoint').waitFor({ timeout: 60_000 });
     const tab = page.locator('.lm-DockPanel-tabBar .lm-TabBar-tab.lm-mod-current').filter({ hasText: 'tour-branch.ipynb' });
     await tab.waitFor();
-    await lab.state('hibernated', 'idle');
+    await lab.state('hibernated');
+    await page.waitForTimeout(1500); // whatever a page asks when it opens is asked by now
+    await lab.state('hibernated');
     await w.look('branch');
     await lab.cell(0).node.click();
     same('x of the branch', (await lab.exec('x')).trim(), '1');
