@@ -39,6 +39,8 @@ type serveCmd struct {
 	TLSKey         string         `help:"Key file (PEM)." type:"path"`
 	Idle           time.Duration  `help:"A kernel idle for so long hibernates; 0 means never." default:"30m"`
 	StoreAfter     time.Duration  `help:"A checkpoint that nobody needs for so long is stored compressed and encrypted, and shares what is equal with others; 0 means never." default:"5m"`
+	Autosave       time.Duration  `help:"A kernel that rests for so long after it has run something is kept as an automatic checkpoint, of which the newest ten stay; 0 means never." default:"1m"`
+	AutosaveMemory int64          `help:"Bytes; a kernel that uses more is not kept automatically: it stands still while it is written." default:"1073741824"`
 	NodeIdle       time.Duration  `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
 	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
 	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
@@ -104,7 +106,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
+	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
 	if err != nil {
 		return err
 	}

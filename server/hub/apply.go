@@ -107,6 +107,7 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 	}
 	l.mu.Lock()
 	l.newLife(m.RunsFrom, c.Seq)
+	l.unsaved.saved()
 	l.fresh = false
 	l.mu.Unlock()
 	err := h.step("apply.recorded")

@@ -82,6 +82,9 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 	vars := l.variablesIfIdle(ctx)
 	l.hook(ctx, keep.HookBefore, reasonOf(kind))
 	l.unlink()
+	l.mu.Lock()
+	l.unsaved.saved()
+	l.mu.Unlock()
 	err = h.Runtime.Freeze(ctx, rec.Container, kernel.Freeze{Dir: h.dumpDir(c.ID), Leave: true, Paused: func() error {
 		return copyTree(l.journalDir(), filepath.Join(dir, "journal"), -1, h.JournalQuota+1<<30)
 	}})

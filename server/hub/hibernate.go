@@ -181,6 +181,7 @@ func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpo
 	}
 	if err == nil {
 		l.mu.Lock()
+		l.unsaved.saved()
 		l.rec.Base = c.ID // the record is written when its state changes, next
 		l.mu.Unlock()
 	}

@@ -40,6 +40,8 @@ type Config struct {
 	Default        string        // name of the configuration of new kernels
 	MachineMemory  int64         // bytes; 0: not known
 	IdleAfter      time.Duration // a kernel idle that long hibernates; 0: never
+	AutosaveAfter  time.Duration // a kernel that rests so long after it ran something is kept as a checkpoint; 0: never
+	AutosaveMemory int64         // bytes; larger kernels are not, as that takes long
 	NodeIdleAfter  time.Duration // an instance idle that long is removed
 	Bridge         Bridge        // network of the kernels; zero: loopback only
 	JournalQuota   int64

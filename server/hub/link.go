@@ -238,6 +238,9 @@ func (l *Live) take1(r keep.Record) {
 		return
 	}
 	l.recall.note(r, h, parent)
+	if r.Channel == wire.Request && h.MsgType == "execute_request" {
+		l.unsaved.note(r)
+	}
 	run := l.book.note(r, h, parent)
 	if run != nil && r.Channel == wire.Request && r.Seq <= l.gapUntil {
 		run.gap = true

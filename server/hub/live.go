@@ -32,6 +32,7 @@ type Live struct {
 	ready    chan struct{} // closed when the kernel of this incarnation has answered
 	info     json.RawMessage
 	recall   recall
+	unsaved  unsaved
 	busy     string // Jupyter's execution_state
 	seq      uint64 // last journal record seen
 	book     *book

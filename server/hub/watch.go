@@ -81,6 +81,7 @@ func (h *Hub) measure(l *Live) {
 	if link != nil {
 		l.acknowledge(link)
 	}
+	h.autosave(l, u, now)
 	if h.idle(l, now) {
 		h.wg.Go(func() {
 			o := h.Operations.Begin(h.ctx, rec.Project, "hibernate idle "+string(rec.ID), func(ctx context.Context, o *Operation) (any, error) {

@@ -230,7 +230,8 @@ export class CheckpointPanel extends ReactWidget {
     if (id !== this._shown || !this.isVisible) {
       return;
     }
-    const state = this._kernels.get(id)?.state;
+    const kernel = this._kernels.get(id);
+    const state = `${kernel?.state} ${kernel?.base}`;
     if (state !== this._state) {
       this._state = state;
       void this.refresh(); // freezing ends in a checkpoint

@@ -50,6 +50,7 @@ export interface Kernel {
   memory_limit: number;
   since: string;
   state_detail: string;
+  base?: string;
   /** when it last came back from hibernation, and how long that took */
   woke_at?: string;
   wake_ms?: number;
