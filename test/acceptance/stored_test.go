@@ -144,7 +144,7 @@ func (h *hub) secret(text string) {
 	})
 }
 
-func sizeBelow(t *testing.T, dir string) (n int64) {
+func sizeBelow(t testing.TB, dir string) (n int64) {
 	t.Helper()
 	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {

@@ -1,0 +1,120 @@
+package acceptance
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"cellar/internal/testkit"
+)
+
+// workload is a notebook whose state is kept after every cell.
+type workload struct {
+	name  string
+	first string
+	cell  string // %d is the number of the cell
+	cells int
+}
+
+var workloads = []workload{
+	{"readonly", "import numpy as np, pandas as pd\nr = np.random.default_rng(1)\nt = pd.DataFrame({c: r.random(1_000_000) for c in 'abcde'})",
+		"m = t[t.a > %d / 25].groupby((t.b * 10).astype(int)).c.mean().sum()", 20},
+	{"append", "import numpy as np, pandas as pd\nr = np.random.default_rng(1); parts = []", "parts.append(r.integers(0, %d + 50, 250_000, dtype='i4'))", 13},
+	{"update", "import numpy as np, pandas as pd\nr = np.random.default_rng(1)\nt = pd.DataFrame({c: r.random(500_000) for c in 'abcdefgh'})",
+		"t[list('abcdefgh')[%d %% 8]] = r.random(500_000)", 12},
+	{"nothing", "import numpy as np, pandas as pd", "None; _n = %d", 10},
+}
+
+// pickled is the size of the namespace as pickle has it, what a language-level store begins with.
+const pickled = "import pickle, types; len(pickle.dumps({k: v for k, v in globals().items() if not k.startswith('_') and k not in ('In', 'Out', 'get_ipython', 'exit', 'quit', 'open', 'pickle', 'types') and not isinstance(v, types.ModuleType)}))"
+
+// BenchmarkStored keeps a checkpoint after every cell and compares what is stored of them, page maps and indexes and all, with plain CRIU dumps of
+// the same states and with a pickle of the namespace after every cell.
+func BenchmarkStored(b *testing.B) {
+	for _, w := range workloads {
+		b.Run(w.name, func(b *testing.B) {
+			for range b.N {
+				w.run(b)
+			}
+		})
+	}
+}
+
+func (w workload) run(b *testing.B) {
+	h := startHub(b, "--autosave", "0", "--idle", "0", "--store-after", "500ms")
+	p, k := h.project("Stored")
+	s := h.Open(p, k)
+	// Pickling makes and drops copies of everything: another kernel does that.
+	var other struct{ ID string }
+	h.Want(201, "POST", "/projects/"+p+"/api/kernels", map[string]any{}, &other)
+	twin := h.Open(p, other.ID)
+	keep := func() {
+		h.MustRun("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k, "name": "state"}, nil)
+	}
+	s.Exec(w.first)
+	twin.Exec(w.first)
+	size := func() float64 {
+		n, err := strconv.Atoi(strings.TrimSpace(twin.Exec(pickled)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return float64(n) / 1e6
+	}
+	pickles := size()
+	keep()
+	var added, plain float64
+	for _, c := range h.awaitStored(p) {
+		b.ReportMetric(float64(c.AddedBytes)/1e6, "first-MB")
+		plain += float64(c.Size) / 1e6
+	}
+	start := sizeBelow(b, filepath.Join(h.data, "archive"))
+	for i := range w.cells {
+		s.Exec(fmt.Sprintf(w.cell, i))
+		twin.Exec(fmt.Sprintf(w.cell, i))
+		pickles += size()
+		keep()
+		h.awaitStored(p) // each on the one before it
+	}
+	plain = 0
+	for _, c := range h.kept(p).Items {
+		plain += float64(c.Size) / 1e6
+	}
+	all := sizeBelow(b, filepath.Join(h.data, "archive"))
+	added = float64(all-start) / 1e6
+	b.ReportMetric(float64(all)/1e6, "stored-MB")
+	b.ReportMetric(added/float64(w.cells), "a-cell-MB")
+	b.ReportMetric(plain, "criu-MB")
+	b.ReportMetric(pickles, "pickle-MB")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkWake wakes a kernel from a checkpoint's folder and from the archive.
+func BenchmarkWake(b *testing.B) {
+	for _, session := range []struct{ name, code string }{{"small", "x = 1"}, {"500MB", "import numpy; x = numpy.random.default_rng(1).random(62_500_000)"}} {
+		b.Run(session.name, func(b *testing.B) {
+			h := startHub(b, "--autosave", "0", "--idle", "0", "--store-after", "1s")
+			p, k := h.project("Wake")
+			s := h.Open(p, k)
+			s.Exec(session.code)
+			var warm, cold []float64
+			for range 5 {
+				h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+				warm = append(warm, wake(s))
+				h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+				h.awaitStored(p)
+				cold = append(cold, wake(s))
+			}
+			metric(b, "folder-ms", warm)
+			metric(b, "archive-ms", cold)
+		})
+	}
+}
+
+func wake(s *testkit.Socket) float64 {
+	start := time.Now()
+	s.Exec("1")
+	return ms(start)
+}
