@@ -121,6 +121,9 @@ type Runtime interface {
 	Create(ctx context.Context, c Container) error
 	Restore(ctx context.Context, c Container, dir string) error
 	Freeze(ctx context.Context, name string, f Freeze) error
+	// Unpause lets a container go on that Freeze had paused for a dump whose asker
+	// is gone; one that runs is left as it is.
+	Unpause(ctx context.Context, name string) error
 	// Drained waits until a restored container needs its dump no more: large
 	// memory comes after its processes have begun. An error means that it will
 	// not come, and that the container has to be given up for its dump. Freeze

@@ -224,11 +224,9 @@ func (r *Runtime) Freeze(ctx context.Context, name string, f kernel.Freeze) (err
 			return fmt.Errorf("pausing %s: %w", name, err)
 		}
 		defer func() {
-			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 			defer cancel()
-			if _, e := r.c.TaskService().Resume(undo, &tasks.ResumeTaskRequest{ContainerID: name}); e != nil {
-				err = errors.Join(err, fmt.Errorf("resuming %s: %w", name, e))
-			}
+			err = errors.Join(err, r.Unpause(undo, name))
 		}()
 		if err := f.Paused(); err != nil {
 			return err

@@ -2,6 +2,8 @@ package containerd
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,7 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,6 +29,52 @@ func (r *Runtime) breakOff(name string) {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
+}
+
+// Unpause implements kernel.Runtime. A dump that is still being made is waited
+// for: it pauses the container, too. The daemon may be away for a moment.
+func (r *Runtime) Unpause(ctx context.Context, name string) error {
+	ctx = scoped(ctx)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := r.await(ctx)
+		if err == nil && !r.dumping(name) {
+			if err = r.unpause(ctx, name); err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("resuming %s: %w", name, errors.Join(err, ctx.Err()))
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *Runtime) unpause(ctx context.Context, name string) error {
+	got, err := r.c.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: name})
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if s := got.Process.Status; s != task.Status_PAUSED && s != task.Status_PAUSING {
+		return nil
+	}
+	_, err = r.c.TaskService().Resume(ctx, &tasks.ResumeTaskRequest{ContainerID: name})
+	return err
+}
+
+// dumping reports whether a CRIU works below a container's shim.
+func (r *Runtime) dumping(name string) bool {
+	for _, pid := range descendants(shimOf(name)) {
+		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.TrimSpace(string(comm)) == "criu" {
+			return true
+		}
+	}
+	return false
 }
 
 // shimOf is the pid of the shim of a container, or 0.

@@ -86,8 +86,14 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 	l.unsaved.saved()
 	l.mu.Unlock()
 	err = h.Runtime.Freeze(ctx, rec.Container, kernel.Freeze{Dir: h.dumpDir(c.ID), Leave: true, Paused: func() error {
+		if err := h.step("keep.paused"); err != nil {
+			return err
+		}
 		return copyTree(l.journalDir(), filepath.Join(dir, "journal"), -1, h.JournalQuota+1<<30)
 	}})
+	if err == nil {
+		err = h.step("keep.dumped")
+	}
 	l.mu.Lock()
 	c.Seq = l.seq
 	runsFrom := l.book.openFrom(l.seq)

@@ -122,6 +122,9 @@ func (h *Hub) takeUp(l *Live, name, dump string) {
 	}
 }
 
+// unpauseLimit bounds how long a dump is waited for that nobody needs any more.
+const unpauseLimit = 2 * time.Minute
+
 // stuck reports whether the memory of a container will never come whole.
 func (h *Hub) stuck(name string) bool {
 	now, cancel := context.WithTimeout(h.ctx, time.Millisecond)
@@ -141,7 +144,13 @@ func (h *Hub) adopt(ctx context.Context, l *Live, name string) bool {
 	l.rebuilding = true // what is in the journal now may not have reached the tabs
 	l.mu.Unlock()
 	for range 3 {
-		err := l.connect(ctx)
+		// A hub that ended while it kept a checkpoint has left the container paused.
+		paused, cancel := context.WithTimeout(ctx, unpauseLimit)
+		err := h.Runtime.Unpause(paused, name)
+		cancel()
+		if err == nil {
+			err = l.connect(ctx)
+		}
 		if err == nil {
 			break
 		}

@@ -25,6 +25,7 @@ var deeds = []deed{
 	{"hibernate", "hibernate", nil, []string{"freeze.recorded", "freeze.dumped", "freeze.kept"}},
 	{"move", "switch", map[string]any{"configuration": "c1.2", "move": true}, []string{"move.recorded", "move.dumped", "move.thawed"}},
 	{"resume", "resume", nil, []string{"resume.recorded", "resume.thawed"}},
+	{"keep", "", nil, []string{"keep.paused", "keep.dumped"}},
 	{"apply", "apply", map[string]any{}, []string{"apply.kept", "apply.recorded", "apply.thawed"}},
 }
 
@@ -42,6 +43,13 @@ func TestFaults(t *testing.T) {
 				})
 			}
 		}
+	}
+	// In the middle of a dump that leaves the kernel running.
+	for _, after := range []string{"10ms", "50ms", "150ms"} {
+		t.Run("keep/dumping/containerd after "+after, func(t *testing.T) {
+			h.T, h.t = t, t
+			fault(t, h, deeds[3], "keep.paused", "containerd+"+after, "")
+		})
 	}
 	// In the middle of a thaw, which takes some 150 ms: what the daemon had begun goes on without it for a moment.
 	for _, after := range []string{"5ms", "20ms", "40ms", "70ms", "100ms", "150ms"} {
@@ -88,7 +96,7 @@ func fault(t *testing.T, h *hub, d deed, step, what, broken string) {
 		}
 		// Until the kernel is frozen a deed can be cancelled; what is begun after
 		// that is brought to its end.
-		if cancelled := step == "freeze.recorded" || step == "move.recorded"; what == "gone" && cancelled != (o.Error != nil) {
+		if cancelled := step == "freeze.recorded" || step == "move.recorded" || step == "keep.paused"; what == "gone" && cancelled != (o.Error != nil) {
 			t.Errorf("cancelled at %s, the deed ended with %+v", step, o.Error)
 		}
 		h.args = args
@@ -116,6 +124,8 @@ func faulty(h *hub) (p, k string, s *testkit.Socket) {
 // prepare makes a kernel ready for a deed and gives the request that asks for it.
 func (d deed) prepare(h *hub, p, k string) (path string, in any) {
 	switch d.name {
+	case "keep":
+		return "/api/v1/projects/" + p + "/checkpoints", map[string]string{"kernel": k, "name": "kept"}
 	case "apply":
 		var c struct{ ID string }
 		h.MustRun("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k, "name": "one"}, &c)
