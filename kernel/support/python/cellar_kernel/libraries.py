@@ -111,9 +111,12 @@ def _tensor(value, kind):
     with guard():  # else a subclass is asked for every attribute
         f.shape = read(value, owner, "shape")
         dtype, device = read(value, owner, "dtype"), read(value, owner, "device")
-        size = read(value, owner, "nbytes")
+        try:
+            size = read(value, owner, "nbytes")
+        except Exception:  # a sparse one has no such thing
+            size = None
     f.what = _join(" on ", [str(each) for each in (dtype, device) if _of_torch(each)])
-    if type(size) is int:
+    if type(size) is int and f.what[-4:] != "meta":  # which has no memory
         f.size, f.whole = size, True
     return f
 
