@@ -30,7 +30,7 @@ async function open(page) {
 /** Counts the page's questions for variables. */
 function counted(page) {
   const asked = { count: 0 };
-  page.on('request', request => request.url().endsWith('/variables') && asked.count++);
+  page.on('request', request => /\/kernels\/[^/]+\/variables\b/.test(request.url()) && asked.count++);
   return asked;
 }
 
@@ -49,11 +49,17 @@ async function panel(w) {
   await check('13 it opens by the keyboard and shows name, type, shape, size and value', async () => {
     await open(page);
     await rowOf(page, 'large').waitFor();
+    truly('the page did not ask', asked.count > 0);
     same('large', await rowOf(page, 'large').locator('td').allInnerTexts(), ['ndarray', '(1000, 1000)', '7.6 MiB', 'float64 [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, …]']);
     same('table', (await rowOf(page, 'table').locator('td').allInnerTexts()).filter((_, i) => i !== 2), ['DataFrame', '(2, 2)', "columns ['height', 'name']"]);
     same('numbers', (await rowOf(page, 'numbers').locator('td').allInnerTexts())[3], '[3, 1, 2]');
     same('odd', await rowOf(page, 'odd').locator('td').allInnerTexts(), ['Odd', '', '–', '']);
     await w.look('variables');
+    const box = await panelOf(page).boundingBox(); // it is as wide as a side panel is at first: nothing is out of its sight
+    for (const cell of await rowOf(page, 'large').locator('th, td').all()) {
+      const at = await cell.boundingBox();
+      truly(`a cell at ${at.x} to ${at.x + at.width}, in a panel at ${box.x} to ${box.x + box.width}`, at.x >= box.x && at.x + at.width <= box.x + box.width);
+    }
   });
   await check('13 it is sorted and filtered by the keyboard', async () => {
     const head = name => panelOf(page).getByRole('columnheader', { name });
@@ -149,13 +155,10 @@ async function dark(w) {
 }
 
 async function theme(page, name) {
-  await page.locator('.jp-NotebookPanel:visible .jp-Notebook').click({ position: { x: 4, y: 4 } });
-  await page.keyboard.press('Escape');
-  await page.keyboard.press('Control+Shift+C');
-  await page.keyboard.insertText(`Theme: JupyterLab ${name}`);
-  const item = page.locator('.lm-CommandPalette-item').filter({ hasText: `JupyterLab ${name}` }).first();
-  await item.waitFor();
-  await item.click();
+  await page.locator('.lm-MenuBar-item').filter({ hasText: /^Settings$/ }).click();
+  for (const label of ['Theme', `JupyterLab ${name}`]) {
+    await page.locator('.lm-Menu-item').filter({ has: page.getByText(label, { exact: true }) }).first().click();
+  }
 }
 
 module.exports = { panel, dark };

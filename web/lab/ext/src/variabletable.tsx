@@ -53,15 +53,15 @@ export function VariableTable({ list, current, detail }: Props): JSX.Element {
       </p>
       {shown.length > 0 && (
         <div className="cellar-Variables-scroll" tabIndex={0} role="group" aria-label="List of variables">
-          <table className="cellar-Table" data-current={current}>
-            <thead>
-              <tr>
+          <table className="cellar-Table" role="table" data-current={current}>
+            <thead role="rowgroup">
+              <tr role="row">
                 {COLUMNS.map(([column, label]) => (
                   <Head key={column} column={column} label={label} order={order} onOrder={setOrder} />
                 ))}
               </tr>
             </thead>
-            <tbody>
+            <tbody role="rowgroup">
               {shown.map(v => (
                 <Row key={v.name} variable={v} />
               ))}
@@ -83,7 +83,7 @@ function Head({ column, label, order, onOrder }: { column: Column; label: string
   // Who asks for sizes looks for the large ones.
   const down = mine ? !order.down : column === 'size';
   return (
-    <th scope="col" data-column={column} aria-sort={mine ? (order.down ? 'descending' : 'ascending') : undefined}>
+    <th scope="col" role="columnheader" data-column={column} aria-sort={mine ? (order.down ? 'descending' : 'ascending') : undefined}>
       <button onClick={() => onOrder({ column, down })}>
         {label}
         <span aria-hidden="true">{mine ? (order.down ? ' ▾' : ' ▴') : ''}</span>
@@ -94,14 +94,20 @@ function Head({ column, label, order, onOrder }: { column: Column; label: string
 
 function Row({ variable: v }: { variable: hub.Variable }): JSX.Element {
   return (
-    <tr>
-      <th scope="row" title={v.name}>
+    <tr role="row">
+      <th scope="row" role="rowheader" data-column="name" title={v.name}>
         <code>{v.name}</code>
       </th>
-      <td title={v.type}>{v.type}</td>
-      <td>{v.shape}</td>
-      <td title={sizeTitle(v)}>{sizeOf(v)}</td>
-      <td title={v.value}>
+      <td role="cell" data-column="type" title={v.type}>
+        {v.type}
+      </td>
+      <td role="cell" data-column="shape">
+        {v.shape}
+      </td>
+      <td role="cell" data-column="size" title={sizeTitle(v)}>
+        {sizeOf(v)}
+      </td>
+      <td role="cell" data-column="value" title={v.value}>
         <code>{v.value}</code>
       </td>
     </tr>
