@@ -1,5 +1,6 @@
 // The panel of variables: what the kernel has, as cells end, without anybody asking for it.
 const { until } = require('../lib/hub.cjs');
+const { Lab } = require('../lib/lab.cjs');
 const { same, truly } = require('../lib/report.cjs');
 
 const THINGS = `import numpy as np, pandas as pd
@@ -35,9 +36,15 @@ function counted(page) {
 }
 
 async function panel(w) {
-  const { check, lab, page } = w;
+  const { check, page } = w;
+  await page.goto(`${w.hub.url}/projects/digits/lab`);
+  const lab = (w.lab = new Lab(page));
   const asked = counted(page);
   await check('13 a closed panel asks nothing', async () => {
+    await page.locator('.jp-SideBar .lm-TabBar-tab[data-id=filebrowser]').waitFor();
+    if (!(await page.locator('.jp-DirListing:visible').count())) {
+      await page.locator('.jp-SideBar .lm-TabBar-tab[data-id=filebrowser]').click(); // the workspace has another panel open
+    }
     await lab.newNotebook();
     await lab.writeHere(THINGS);
     const cell = lab.cell(await lab.active());
