@@ -37,14 +37,10 @@ function counted(page) {
 
 async function panel(w) {
   const { check, page } = w;
-  await page.goto(`${w.hub.url}/projects/digits/lab`);
+  await page.goto(`${w.hub.url}/projects/digits/lab?reset`); // whatever panels were open
   const lab = (w.lab = new Lab(page));
   const asked = counted(page);
   await check('13 a closed panel asks nothing', async () => {
-    await page.locator('.jp-SideBar .lm-TabBar-tab[data-id=filebrowser]').waitFor();
-    if (!(await page.locator('.jp-DirListing:visible').count())) {
-      await page.locator('.jp-SideBar .lm-TabBar-tab[data-id=filebrowser]').click(); // the workspace has another panel open
-    }
     await lab.newNotebook();
     await lab.writeHere(THINGS);
     const cell = lab.cell(await lab.active());
@@ -128,6 +124,8 @@ async function panel(w) {
     await panelOf(page).getByText('The kernel is hibernated.').waitFor();
     same('while_hidden', (await rowOf(page, 'while_hidden').locator('td').allInnerTexts())[3], '1');
     await lab.state('hibernated');
+    const tops = await lab.panel.locator('.jp-NotebookPanel-toolbar > :not(.lm-mod-hidden)').evaluateAll(list => list.map(node => node.getBoundingClientRect()).filter(box => box.width).map(box => box.top));
+    truly(`the toolbar has more than one line: ${tops}`, Math.max(...tops) - Math.min(...tops) < 20);
     await w.look('variables-hibernated');
     await lab.cell(0).focus();
     await lab.exec('awake = while_hidden');
