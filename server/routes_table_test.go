@@ -48,6 +48,7 @@ var table = map[string]line{
 	"DELETE /api/v1/projects/{p}/away":                   {path: "/api/v1/projects/{p}/away?path=n.ipynb", want: "204"},
 	"GET /api/v1/projects/{p}/kernels":                   {want: "200"},
 	"GET /api/v1/projects/{p}/kernels/{k}":               {want: "404 kernel_not_found"},
+	"GET /api/v1/projects/{p}/kernels/{k}/variables":     {want: "404 kernel_not_found"},
 	"DELETE /api/v1/projects/{p}/kernels/{k}":            {want: "404 kernel_not_found"},
 	"POST /api/v1/projects/{p}/kernels/{k}/switch":       {want: "404 kernel_not_found", body: `{"configuration":"c"}`},
 	"POST /api/v1/projects/{p}/kernels/{k}/hibernate":    {want: "404 kernel_not_found"},

@@ -19,6 +19,8 @@ type Client struct {
 	w    frameWriter
 	// Hello is the keeper's greeting.
 	Hello Hello
+	// Answered is called by Next with answers to questions; nil: they are dropped.
+	Answered func(Answer)
 }
 
 // Open greets the keeper on conn and asks for the records from seq on.
@@ -41,17 +43,36 @@ func Open(conn net.Conn, from uint64) (*Client, error) {
 
 // Next waits for the next record.
 func (c *Client) Next() (Record, error) {
-	kind, payload, err := readFrame(c.r, MaxRecord)
-	if err != nil {
-		return Record{}, err
+	for {
+		kind, payload, err := readFrame(c.r, MaxRecord)
+		if err != nil {
+			return Record{}, err
+		}
+		switch kind {
+		case kindRecord:
+			return ParseRecord(payload)
+		case kindAnswer:
+			if err := c.answered(payload); err != nil {
+				return Record{}, err
+			}
+		default:
+			return Record{}, fmt.Errorf("keeper: %w: kind %q", wire.ErrMalformed, kind)
+		}
 	}
-	if kind != kindRecord {
-		return Record{}, fmt.Errorf("keeper: %w: kind %q", wire.ErrMalformed, kind)
-	}
-	return ParseRecord(payload)
 }
 
-// Waiting reports whether a record has begun to arrive.
+func (c *Client) answered(payload []byte) error {
+	var a Answer
+	if len(payload) > 8*maxAnswer || json.Unmarshal(payload, &a) != nil {
+		return fmt.Errorf("keeper: %w: answer", wire.ErrMalformed)
+	}
+	if c.Answered != nil {
+		c.Answered(a)
+	}
+	return nil
+}
+
+// Waiting reports whether a record, or an answer, has begun to arrive.
 func (c *Client) Waiting() bool { return c.r.Buffered() > 0 }
 
 // Send passes a message on to the kernel; the keeper signs it.
@@ -70,6 +91,12 @@ func (c *Client) Do(op string) error { return c.w.writeJSON(kindCommand, Command
 // Tell has the kernel told of a hook; EventHooked with its ID follows in the
 // journal.
 func (c *Client) Tell(h Hook) error { return c.w.writeJSON(kindCommand, Command{Op: OpHook, Hook: &h}) }
+
+// Ask has the kernel asked. Answered is called with the answer, if one comes: a
+// kernel may keep it for itself.
+func (c *Client) Ask(q Question) error {
+	return c.w.writeJSON(kindCommand, Command{Op: OpAsk, Question: &q})
+}
 
 // Close closes the connection.
 func (c *Client) Close() error { return c.conn.Close() }

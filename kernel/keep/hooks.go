@@ -15,9 +15,10 @@ import (
 // thread of its own reads them.
 //
 // Lines of JSON. From the keeper: {"id":1,"event":"after_restore","reason":"branch"}.
-// From the kernel: {"ready":true} once, when something reads; {"hooks":2} whenever
-// their number changes; {"id":1,"errors":["..."]} when the hooks of an event are
-// through. All that the kernel says is untrusted.
+// From the kernel: {"ready":true} once, when something reads, with "answers":true
+// if it takes questions (see ask.go); {"hooks":2} whenever their number changes;
+// {"id":1,"errors":["..."]} when the hooks of an event are through. All that the
+// kernel says is untrusted.
 
 // HookVariable names the two descriptors, to be read and to be written: "3,4".
 const HookVariable = "CELLAR_HOOKS"
@@ -42,7 +43,6 @@ type Hooked struct {
 }
 
 const (
-	maxHookLine   = 64 << 10
 	maxHookErrors = 20
 	maxHookError  = 500 // bytes
 	hookWrite     = time.Second
@@ -54,6 +54,7 @@ type hooks struct {
 
 	mu    sync.Mutex
 	ready bool
+	asks  bool // it takes questions
 	count int
 }
 
@@ -74,30 +75,35 @@ func newHooks() (h *hooks, kernel [2]*os.File, err error) {
 }
 
 // listen reads what the kernel says until it has ended; done is called for every
-// hook that is through.
-func (h *hooks) listen(done func(Hooked)) {
+// hook that is through, answered for every answer.
+func (h *hooks) listen(done func(Hooked), answered func(number uint64, what json.RawMessage)) {
 	r := bufio.NewReader(io.Reader(h.in))
 	for {
-		line, err := readLine(r, maxHookLine)
+		line, err := readLine(r, maxAnswer)
 		if err != nil {
 			return
 		}
 		var said struct {
-			Ready  bool     `json:"ready"`
-			Hooks  *int     `json:"hooks"`
-			ID     uint64   `json:"id"`
-			Errors []string `json:"errors"`
+			Ready   bool            `json:"ready"`
+			Answers bool            `json:"answers"`
+			Hooks   *int            `json:"hooks"`
+			ID      uint64          `json:"id"`
+			Errors  []string        `json:"errors"`
+			Answer  json.RawMessage `json:"answer"`
 		}
 		if json.Unmarshal(line, &said) != nil {
 			continue
 		}
 		h.mu.Lock()
-		h.ready = h.ready || said.Ready
+		h.ready, h.asks = h.ready || said.Ready, h.asks || said.Answers
 		if said.Hooks != nil {
 			h.count = max(0, *said.Hooks)
 		}
 		h.mu.Unlock()
-		if said.ID != 0 {
+		switch {
+		case said.Answer != nil:
+			answered(said.ID, said.Answer)
+		case said.ID != 0:
 			done(Hooked{ID: said.ID, Errors: bounded(said.Errors)})
 		}
 	}
@@ -136,7 +142,19 @@ func (h *hooks) tell(e Hook) bool {
 	if !care {
 		return false
 	}
-	b, err := json.Marshal(e)
+	return h.say(e)
+}
+
+// ask writes a question to the kernel; false when nobody there takes any.
+func (h *hooks) ask(number uint64, what string) bool {
+	h.mu.Lock()
+	asks := h.asks
+	h.mu.Unlock()
+	return asks && h.say(Question{number, what})
+}
+
+func (h *hooks) say(line any) bool {
+	b, err := json.Marshal(line)
 	if err != nil {
 		return false
 	}

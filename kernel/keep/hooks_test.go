@@ -19,7 +19,7 @@ func TestHooks(t *testing.T) {
 	told, said := ends[0], ends[1]
 	through := make(chan Hooked, 10)
 	ended := make(chan struct{})
-	go func() { h.listen(func(r Hooked) { through <- r }); close(ended) }()
+	go func() { h.listen(func(r Hooked) { through <- r }, func(uint64, json.RawMessage) {}); close(ended) }()
 	say := func(lines ...string) {
 		t.Helper()
 		if _, err := said.WriteString(strings.Join(lines, "\n") + "\n"); err != nil {
@@ -40,7 +40,7 @@ func TestHooks(t *testing.T) {
 	if !h.tell(branch) {
 		t.Error("a branch is not told")
 	}
-	say("{", "[]", `{"hooks":"many"}`, strings.Repeat("x", 3*maxHookLine), `{"hooks":1}`)
+	say("{", "[]", `{"hooks":"many"}`, strings.Repeat("x", 3*maxAnswer), `{"hooks":1}`)
 	settle()
 	if !h.tell(keep) {
 		t.Error("a hook is not told")

@@ -33,6 +33,7 @@ type Keeper struct {
 	o       Options
 	journal *Journal
 	orphans orphans.Reaper
+	asks    asks
 
 	mu     sync.Mutex
 	kernel *process
@@ -128,15 +129,30 @@ func (k *Keeper) serve(ctx context.Context, conn net.Conn) {
 			return w.write(kindRecord, !more, rec)
 		})
 	})
+	answers := make(chan Answer, maxAnswers)
+	wg.Go(func() { writeAnswers(ctx, &w, answers) })
 	for {
 		kind, payload, err := readFrame(r, MaxRecord)
 		if err == nil {
-			err = k.handle(kind, payload)
+			err = k.handle(kind, payload, answers)
 		}
 		if err != nil {
 			cancel()
 			conn.Close()
 			return
+		}
+	}
+}
+
+// writeAnswers passes on what the kernel answered. What it cannot write is lost
+// with the connection.
+func writeAnswers(ctx context.Context, w *frameWriter, answers <-chan Answer) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-answers:
+			w.writeJSON(kindAnswer, a)
 		}
 	}
 }
@@ -157,7 +173,7 @@ func readHello(r *bufio.Reader) (Hello, error) {
 func (k *Keeper) hello() Hello {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	h := Hello{Version: Version, Alive: k.alive, Ready: k.ready, Hooks: true}
+	h := Hello{Version: Version, Alive: k.alive, Ready: k.ready, Hooks: true, Answers: true}
 	h.First, h.Next = k.journal.Bounds()
 	if k.kernel != nil {
 		h.PID = k.kernel.pid()
@@ -167,7 +183,7 @@ func (k *Keeper) hello() Hello {
 
 var errDetach = errors.New("detached")
 
-func (k *Keeper) handle(kind byte, payload []byte) error {
+func (k *Keeper) handle(kind byte, payload []byte, answers chan<- Answer) error {
 	switch kind {
 	case kindSend:
 		if len(payload) < 1 {
@@ -189,12 +205,12 @@ func (k *Keeper) handle(kind byte, payload []byte) error {
 		if err := json.Unmarshal(payload, &c); err != nil {
 			return err
 		}
-		return k.command(c)
+		return k.command(c, answers)
 	}
 	return fmt.Errorf("%w: kind %q", wire.ErrMalformed, kind)
 }
 
-func (k *Keeper) command(c Command) error {
+func (k *Keeper) command(c Command, answers chan<- Answer) error {
 	switch c.Op {
 	case OpInterrupt:
 		k.mu.Lock()
@@ -221,6 +237,11 @@ func (k *Keeper) command(c Command) error {
 		if p == nil || !p.hooks.tell(*c.Hook) {
 			k.event(Event{Event: EventHooked, Hooked: &Hooked{ID: c.Hook.ID}})
 		}
+	case OpAsk:
+		if c.Question == nil {
+			return wire.ErrMalformed
+		}
+		k.ask(*c.Question, answers)
 	default:
 		return fmt.Errorf("%w: command %q", wire.ErrMalformed, c.Op)
 	}

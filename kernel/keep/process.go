@@ -99,7 +99,7 @@ func (k *Keeper) start() error {
 	k.event(Event{Event: EventStarted, PID: p.pid()})
 	go k.reap(p)
 	go k.connect(p)
-	go p.hooks.listen(func(h Hooked) { k.event(Event{Event: EventHooked, Hooked: &h}) })
+	go p.hooks.listen(func(h Hooked) { k.event(Event{Event: EventHooked, Hooked: &h}) }, k.asks.answer)
 	return nil
 }
 

@@ -27,25 +27,28 @@ const (
 	kindSend    = 'R' // hub -> keeper: channel u8, a message
 	kindAck     = 'A' // hub -> keeper: seq u64
 	kindCommand = 'C' // hub -> keeper: JSON Command
+	kindAnswer  = 'Q' // keeper -> hub: JSON Answer, to who asked and to nobody else
 )
 
 // Hello opens a connection: the hub names the version and the first seq it
 // wants; the keeper answers with what it has.
 type Hello struct {
 	Version int    `json:"version"`
-	From    uint64 `json:"from,omitempty"`  // hub: first record wanted
-	First   uint64 `json:"first,omitempty"` // keeper: first record kept
-	Next    uint64 `json:"next,omitempty"`  // keeper: seq of the next record
-	Alive   bool   `json:"alive"`           // keeper: the kernel process runs
-	Ready   bool   `json:"ready"`           // keeper: it has answered
-	PID     int    `json:"pid,omitempty"`   // keeper: the kernel's, in its own namespace
-	Hooks   bool   `json:"hooks,omitempty"` // keeper: it knows OpHook; those of older checkpoints do not
+	From    uint64 `json:"from,omitempty"`    // hub: first record wanted
+	First   uint64 `json:"first,omitempty"`   // keeper: first record kept
+	Next    uint64 `json:"next,omitempty"`    // keeper: seq of the next record
+	Alive   bool   `json:"alive"`             // keeper: the kernel process runs
+	Ready   bool   `json:"ready"`             // keeper: it has answered
+	PID     int    `json:"pid,omitempty"`     // keeper: the kernel's, in its own namespace
+	Hooks   bool   `json:"hooks,omitempty"`   // keeper: it knows OpHook; those of older checkpoints do not
+	Answers bool   `json:"answers,omitempty"` // keeper: it knows OpAsk
 }
 
 // Command tells the keeper to do something that is not a message.
 type Command struct {
-	Op   string `json:"op"`             // OpInterrupt, OpRestart, OpDetach, OpHook
-	Hook *Hook  `json:"hook,omitempty"` // with OpHook
+	Op       string    `json:"op"`                 // OpInterrupt, OpRestart, OpDetach, OpHook, OpAsk
+	Hook     *Hook     `json:"hook,omitempty"`     // with OpHook
+	Question *Question `json:"question,omitempty"` // with OpAsk
 }
 
 // Commands of the protocol.
@@ -54,6 +57,7 @@ const (
 	OpRestart   = "restart"   // kill every process of the container but the keeper, start the kernel anew
 	OpDetach    = "detach"    // close all connections: a checkpoint follows
 	OpHook      = "hook"      // tell the kernel; EventHooked follows
+	OpAsk       = "ask"       // ask the kernel; kindAnswer may follow
 )
 
 // Event is the content of a record on wire.Event.

@@ -96,6 +96,14 @@ func (x *api) kernels() {
 		}
 		return nil, l.Interrupt(ctx)
 	})
+	add(x, get, "/projects/{p}/kernels/{k}/variables", "List a kernel's variables, running no code of the person's and waking nothing", ok, func(ctx context.Context, in *InKernel) (*body[hub.Variables], error) {
+		l, err := x.kernel(ctx, *in)
+		if err != nil {
+			return nil, err
+		}
+		v, err := l.Variables(ctx)
+		return &body[hub.Variables]{v}, err
+	})
 	add(x, get, "/kernels", "List the kernels of all projects that I may open", ok, func(ctx context.Context, _ *none) (*body[list[kernelView]], error) {
 		u, err := x.user(ctx)
 		if err != nil {

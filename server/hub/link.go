@@ -23,6 +23,7 @@ func (l *Live) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	client.Answered = l.answered
 	l.mu.Lock()
 	l.link, l.leaving = client, false
 	done := make(chan struct{})

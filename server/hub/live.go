@@ -61,8 +61,9 @@ type Live struct {
 	hold       chan struct{}                 // while open, messages wait for hooks; nil: they do not
 	hookID     uint64
 	hooking    map[uint64]chan keep.Hooked // hooks that are not through
-	timings    []Timing                    // the last run of each cell, oldest first
-	timingsNew bool                        // they are not in their file yet
+	asking     asking
+	timings    []Timing // the last run of each cell, oldest first
+	timingsNew bool     // they are not in their file yet
 	meter      meter
 	lastRead   chan struct{} // closed when the measurement of the run before is complete
 	caughtUp   uint64        // records up to here were written before the present link
@@ -97,6 +98,7 @@ func (h *Hub) newLive(rec Kernel) *Live {
 		h: h, deed: make(chan struct{}, 1), rec: rec, busy: "idle", seq: rec.Acked, fresh: rec.Acked == 0,
 		clients: map[*Client]struct{}{}, parked: map[string]*Client{}, ready: make(chan struct{}), outWake: make(chan struct{}, 1),
 	}
+	l.asking.turn, l.asking.waiting = make(chan struct{}, 1), map[uint64]chan json.RawMessage{}
 	l.book = newBook(func() string { return h.notebookOf(rec.Project, rec.ID) })
 	l.readTimings()
 	return l

@@ -214,21 +214,3 @@ type RefusingStore struct{ Store }
 func (RefusingStore) PutKernel(context.Context, Kernel) error { return errRefused }
 
 func (RefusingStore) Sessions(context.Context, string) ([]Session, error) { return nil, errRefused }
-
-func TestDiffVariables(t *testing.T) {
-	then := []Variable{{Name: "gone", Type: "int", Value: "1"}, {Name: "same", Type: "int", Value: "2"}, {Name: "grew", Type: "list", Shape: "[3]"}}
-	now := []Variable{{Name: "same", Type: "int", Value: "2"}, {Name: "grew", Type: "list", Shape: "[4]"}, {Name: "new", Type: "dict"}}
-	got := diffVariables(now, then)
-	want := []VariableChange{{"grew", "list [4]", "list [3]"}, {"new", "dict", ""}, {"gone", "", "1"}}
-	if len(got) != len(want) {
-		t.Fatalf("got %+v", got)
-	}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Errorf("got %+v, want %+v", got[i], want[i])
-		}
-	}
-	if same := diffVariables(now, now); same == nil || len(same) != 0 {
-		t.Errorf("nothing changed: %+v", same)
-	}
-}

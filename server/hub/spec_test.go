@@ -96,7 +96,7 @@ func TestVariablesThatCannotBeTold(t *testing.T) {
 	}{
 		"another language": {"ir", kernel.Running, nil, "not a Python kernel"},
 		"no image has it":  {"julia", kernel.Running, nil, "No image"},
-		"asleep":           {"python3", kernel.Hibernated, []Variable{}, "does not run"},
+		"on its way":       {"python3", kernel.Freezing, []Variable{}, "does not run"},
 		"none kept":        {"python3", kernel.Running, nil, "The checkpoint has no list"},
 	} {
 		l := h.newLive(Kernel{Spec: c.spec, Image: "b:1@sha256:b", State: c.state})

@@ -227,6 +227,8 @@ type view struct {
 	StateDetail                       string `json:"state_detail"`
 	MemoryLimit                       int64  `json:"memory_limit"`
 	Checkpoint                        string
+	ExecutionState                    string    `json:"execution_state"`
+	LastActivity                      time.Time `json:"last_activity"`
 }
 
 // memorySeen says what a kernel reads as MemTotal, in MiB, when its limit is a

@@ -189,6 +189,7 @@ install.packages("/tmp/cellarpkg", repos = NULL, type = "source")`)
 	if notes := strings.Join(changes.Notes, " "); changes.Variables != nil || !strings.Contains(notes, "no list of variables") {
 		t.Errorf("variables %v, notes %s", changes.Variables, notes)
 	}
+	h.Want(422, "GET", h.path(p, k, "variables"), nil, nil)
 	h.MustRun("/api/v1/projects/"+p+"/checkpoints/"+c.ID+"/apply", map[string]bool{"files": false}, nil)
 	text("c(x, exists('y'))", "[1] 41  0")
 

@@ -13,6 +13,7 @@ const language = require('./checks/language.cjs');
 const manners = require('./checks/manners.cjs');
 const packages = require('./checks/packages.cjs');
 const tour = require('./checks/tour.cjs');
+const variables = require('./checks/variables.cjs');
 
 /** Milliseconds for all of it, the commute not counted. */
 const LIMIT = 1_000_000;
@@ -38,6 +39,8 @@ const GROUPS = [
   [11, back.waking],
   [11, back.sessions],
   [10, packages.page],
+  [13, variables.panel],
+  [13, variables.dark],
   [8, manners.quiet],
   [12, hostile]
 ];

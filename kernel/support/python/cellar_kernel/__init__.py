@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 
-from . import pip
+from . import pip, variables
 
 
 def load_ipython_extension(shell):
     shell.system = lambda command: _system(shell, command)
+    variables.attach(shell)
 
 
 def _system(shell, command):

@@ -1,17 +1,23 @@
 """Told before a checkpoint and after a restore, even in the middle of a cell.
 
 A kernel that runs a cell takes no message, so a thread that is there from the
-start waits on a pipe from the keeper. It runs the hooks itself, one after the
-other; the cell goes on meanwhile, as with any other thread.
+start waits on a pipe from the keeper. Hooks run in a second thread, one after the
+other; the cell goes on meanwhile, as with any other thread. The first answers
+questions itself: which variables there are, also while a hook hangs.
 """
 
 import json
 import os
+import queue
 import sys
 import threading
 import traceback
 
+from . import variables
+
 _lock = threading.Lock()
+_saying = threading.Lock()
+_todo = queue.SimpleQueue()
 _hooks = {"before_checkpoint": [], "after_restore": []}
 _out = None
 
@@ -26,15 +32,32 @@ def start():
     for fd in (told, said):
         os.set_inheritable(fd, False)
     _out = os.fdopen(said, "w", buffering=1)
-    threading.Thread(target=_serve, args=(os.fdopen(told),), name="cellar-hooks", daemon=True).start()
-    _say(ready=True)
+    _thread(_serve, "cellar-keeper", os.fdopen(told))
+    _thread(_run_all, "cellar-hooks")
+    _say(ready=True, answers=True)
+
+
+def _thread(target, name, *args):
+    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # a debugger does not stop it
+    thread.start()
 
 
 def _say(**line):
+    _say_line(_dumps(line))
+
+
+def _say_line(line):
     try:
-        _out.write(json.dumps(line) + "\n")
+        with _saying:
+            _out.write(line + "\n")
     except (OSError, ValueError):
         pass
+
+
+# A cell may put other functions in the places of these.
+_dumps, _loads = json.dumps, json.loads
+_settrace, _setprofile = sys.settrace, sys.setprofile
 
 
 def register(event, function):
@@ -61,10 +84,31 @@ def _tell_count():
 def _serve(told):
     for line in told:
         try:
-            asked = json.loads(line)
+            asked = _loads(line)
+            if "ask" in asked:
+                _answer(asked["id"], asked["ask"])
+            else:
+                _todo.put(asked)
+        except Exception:  # the next one may be better
+            pass
+
+
+def _answer(number, question):
+    _settrace(None)  # a person's own would run here too
+    _setprofile(None)
+    if question == "variables":
+        _say_line(f'{{"id":{number:d},"answer":{variables.listing()}}}')
+    else:
+        _say(id=number, answer=None)
+
+
+def _run_all():
+    while True:
+        asked = _todo.get()
+        try:
             errors = run(asked["event"], asked["reason"])
-        except Exception as e:  # the next one may be better
-            errors, asked = [_text(e)], {}
+        except Exception as e:
+            errors = [_text(e)]
         _say(id=asked.get("id", 0), errors=errors)
 
 

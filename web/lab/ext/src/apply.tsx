@@ -80,7 +80,7 @@ function Body({ checkpoint, onFiles }: BodyProps): JSX.Element {
 
 function Variables({ rows }: { rows: NonNullable<hub.Changes['variables']> }): JSX.Element {
   if (!rows.length) {
-    return <p className="cellar-Quiet">No variable differs.</p>;
+    return <p className="cellar-Quiet">No difference is seen in names, types, shapes and first values.</p>;
   }
   return (
     <table className="cellar-Table">

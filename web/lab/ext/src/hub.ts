@@ -91,6 +91,27 @@ export interface Changes {
   notes?: string[];
 }
 
+export interface Variable {
+  name: string;
+  type: string;
+  shape?: string;
+  /** bytes */
+  size: number;
+  /** it is larger than its size says, or its size is not known (0) */
+  partial?: boolean;
+  value?: string;
+}
+
+export interface Variables {
+  items: Variable[];
+  total: number;
+  as_of: string;
+  /** false: the kernel could not be asked, and this is what it said last */
+  live: boolean;
+  /** why it could not */
+  detail?: string;
+}
+
 /** The last run of a cell, as much as stays known when its outputs are in the notebook. */
 export interface Timing {
   cell_id: string;
@@ -240,6 +261,8 @@ export const switchKernel = (kernel: string, configuration: string, move: boolea
   request<Operation<Kernel>>('POST', ofKernel(kernel, 'switch'), { configuration, move });
 export const hibernate = (kernel: string) => request<Operation<Kernel>>('POST', ofKernel(kernel, 'hibernate'), {});
 export const resume = (kernel: string) => request<Operation<Kernel>>('POST', ofKernel(kernel, 'resume'), {});
+
+export const variables = (kernel: string) => request<Variables>('GET', ofKernel(kernel, 'variables'));
 
 export const checkpoints = (kernel: string) => list<Checkpoint>(inProject('checkpoints') + query({ kernel }));
 export const saveCheckpoint = (kernel: string, name: string) =>

@@ -22,6 +22,7 @@ import { keepRoom } from './room';
 import { watchRuns } from './runs';
 import { keepSaved } from './saving';
 import { KernelUse } from './status';
+import { VariablePanel } from './variables';
 import { CurrentKernel } from './watch';
 import { rename } from './wording';
 
@@ -142,6 +143,21 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
         app.commands.notifyCommandChanged('cellar:hibernate');
         app.commands.notifyCommandChanged('cellar:resume');
       }
+    });
+  }
+};
+
+const variables: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:variables',
+  description: 'The panel of variables.',
+  autoStart: true,
+  requires: [INotebookTracker, IKernels],
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => {
+    const panel = new VariablePanel(new CurrentKernel(tracker), kernels);
+    app.shell.add(panel, 'right', { rank: 350 });
+    app.commands.addCommand('cellar:show-variables', {
+      label: 'Show Variables',
+      execute: () => app.shell.activateById(panel.id)
     });
   }
 };
@@ -297,9 +313,9 @@ const plugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ICommandPalette],
   activate: (_: JupyterFrontEnd, palette: ICommandPalette | null) => {
-    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'hibernate', 'resume', 'publish', 'notify', 'sessions', 'home'];
+    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'show-variables', 'hibernate', 'resume', 'publish', 'notify', 'sessions', 'home'];
     commands.forEach(name => palette?.addItem({ command: `cellar:${name}`, category: 'Cellar' }));
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, publish, runs, marks, notify, restart, saving, language, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, variables, publish, runs, marks, notify, restart, saving, language, wording, status, home, plugin];
