@@ -26,11 +26,16 @@ const maxAway = 100
 // noteAway remembers a run that has just ended, if nobody was there; the lock is
 // held. A run that ended before this hub began may have been seen: not counted.
 func (l *Live) noteAway(r *Run) {
-	if len(l.clients) > 0 || r.State == RunAborted || r.EndedAt.Before(l.h.since) {
+	cancelled := r.State == RunAborted && r.StartedAt.IsZero() // by one that failed before it, or with the kernel
+	if len(l.clients) > 0 || cancelled || r.EndedAt.Before(l.h.since) {
 		return
 	}
+	state := r.State
+	if state == RunAborted { // its kernel ended under it
+		state = RunError
+	}
 	a := Away{
-		MsgID: r.MsgID, CellID: r.CellID, Notebook: r.Path, State: r.State, ExecutionCount: r.Count,
+		MsgID: r.MsgID, CellID: r.CellID, Notebook: r.Path, State: state, ExecutionCount: r.Count,
 		StartedAt: r.StartedAt, EndedAt: r.EndedAt, DurationMS: r.EndedAt.Sub(r.StartedAt).Milliseconds(),
 	}
 	a.Lines = lines(r)

@@ -75,6 +75,7 @@ func (l *Live) runEnds(run *Run, again bool) {
 func (l *Live) cutOff(runs []*Run) {
 	for _, run := range runs {
 		l.mu.Lock()
+		l.noteAway(run)
 		l.noteTiming(run)
 		e := l.endedRun(run, l.rec.Detail)
 		l.mu.Unlock()

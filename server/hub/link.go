@@ -40,6 +40,9 @@ func (l *Live) connect(ctx context.Context) error {
 		defer close(done)
 		l.receive(client, caughtUp)
 	})
+	if !client.Hello.Alive {
+		l.h.wg.Go(func() { l.kernelEnded(container) })
+	}
 	return nil
 }
 
@@ -237,6 +240,7 @@ func (l *Live) take1(r keep.Record) {
 		l.mu.Unlock()
 		return
 	}
+	heard := l.noteAsked(r, h, parent)
 	run := l.book.note(r, h, parent)
 	if run != nil && r.Channel == wire.Request && r.Seq <= l.gapUntil {
 		run.gap = true
@@ -255,6 +259,9 @@ func (l *Live) take1(r keep.Record) {
 	news := newsOf(run, r, h)
 	now, again := r.Seq > l.caughtUp, r.Seq <= l.quietUntil
 	l.mu.Unlock()
+	if heard {
+		l.setDied(nil)
+	}
 	switch {
 	case news == runBegan && now:
 		l.beginMeter(run)
@@ -323,7 +330,11 @@ func (l *Live) onEvent(r keep.Record) {
 			l.hooked(*e.Hooked)
 		}
 	case keep.EventExited:
-		l.h.wg.Go(func() { l.kernelEnded(e) })
+		l.mu.Lock()
+		l.exit = &e
+		container := l.rec.Container
+		l.mu.Unlock()
+		l.h.wg.Go(func() { l.kernelEnded(container) })
 	}
 }
 
@@ -343,7 +354,8 @@ const ackEvery = time.Second
 func (l *Live) acknowledge(client *keep.Client) {
 	l.mu.Lock()
 	done := l.book.done(l.seq)
-	due := done > l.rec.Acked && (done-l.rec.Acked > 2000 || time.Since(l.ackedAt) > ackEvery)
+	// The journal of a kernel that has ended tells so to the next hub, until it is seen to.
+	due := l.exit == nil && done > l.rec.Acked && (done-l.rec.Acked > 2000 || time.Since(l.ackedAt) > ackEvery)
 	if !due {
 		l.mu.Unlock()
 		return

@@ -65,6 +65,12 @@ type Live struct {
 	lastRead   chan struct{} // closed when the measurement of the run before is complete
 	caughtUp   uint64        // records up to here were written before the present link
 	woke       Wake
+	unanswered []unanswered // execute_requests, oldest first
+	voice      string       // header.session of what the kernel says
+	exit       *keep.Event  // the end of the kernel's process, which the journal tells
+	died       *Died        // how the kernel ended by itself last
+	revived    int          // how often in a row it was started again
+	began      time.Time    // when this life was; zero: before this hub
 }
 
 // outgoing is a message on its way to the kernel.
@@ -97,6 +103,7 @@ func (h *Hub) newLive(rec Kernel) *Live {
 	}
 	l.book = newBook(func() string { return h.notebookOf(rec.Project, rec.ID) })
 	l.readTimings()
+	l.readDied()
 	return l
 }
 
@@ -115,6 +122,13 @@ func (l *Live) Record() Kernel {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.rec
+}
+
+// unseen is the seq of the first record that was not taken in.
+func (l *Live) unseen() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seq + 1
 }
 
 func (l *Live) cores() []int {

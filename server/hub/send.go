@@ -92,12 +92,21 @@ func (l *Live) answerAsleep(h wire.Header, m *wire.Message) bool {
 
 // message makes a message of the hub's own, in the name of the kernel.
 func message(kind string, parent, content []byte) *wire.Message {
+	return messageOf(hubSession, kind, parent, content)
+}
+
+func messageOf(session, kind string, parent, content []byte) *wire.Message {
+	if session == "" {
+		session = hubSession
+	}
 	header, _ := json.Marshal(wire.Header{
-		MsgID: newID(), MsgType: kind, Session: hubSession, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
+		MsgID: newID(), MsgType: kind, Session: session, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
 	})
 	return &wire.Message{Header: header, Parent: parent, Content: content}
 }
 
 func status(parent []byte, state string) *wire.Message {
-	return message("status", parent, fmt.Appendf(nil, `{"execution_state":%q}`, state))
+	return message("status", parent, statusContent(state))
 }
+
+func statusContent(state string) []byte { return fmt.Appendf(nil, `{"execution_state":%q}`, state) }
