@@ -212,7 +212,7 @@ func TestDiesUnseen(t *testing.T) {
 	check := func(when string) {
 		t.Helper()
 		d := h.died(p, k)
-		if d == nil || d.Checkpoint != c.ID || !d.CheckpointAt.Equal(c.At) || !strings.Contains(d.Reason, "status 3") {
+		if d == nil || d.Checkpoint != c.ID || !d.CheckpointAt.Equal(c.At.Truncate(time.Millisecond)) || !strings.Contains(d.Reason, "status 3") {
 			t.Fatalf("%s: told %+v, want checkpoint %+v", when, d, c)
 		}
 	}
