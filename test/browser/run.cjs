@@ -7,6 +7,7 @@ const { Hub, root } = require('./lib/hub.cjs');
 const { Report } = require('./lib/report.cjs');
 const { commute } = require('./checks/commute.cjs');
 const back = require('./checks/back.cjs');
+const dies = require('./checks/dies.cjs');
 const { hostile } = require('./checks/hostile.cjs');
 const keeping = require('./checks/keeping.cjs');
 const language = require('./checks/language.cjs');
@@ -23,6 +24,7 @@ const GROUPS = [
   [3, tour.switching],
   [4, commute],
   [5, keeping.checkpoints],
+  [5, dies.goneAndBack],
   [6, keeping.publish],
   [7, manners.secondUser],
   [9, language.editor],
