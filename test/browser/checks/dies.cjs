@@ -9,9 +9,10 @@ async function goneAndBack(w) {
   const strip = page.locator('.cellar-Died-strip:visible');
   const back = strip.getByRole('button', { name: /^Go back to the checkpoint of \d\d?:\d\d/ });
   const theme = async name => {
-    await page.locator('.lm-MenuBar-item').filter({ hasText: 'Settings' }).click();
-    await page.locator('.lm-Menu-item').filter({ hasText: /^Theme$/ }).hover();
-    await page.locator('.lm-Menu-item').filter({ hasText: name }).click();
+    await page.locator('.lm-MenuBar-item').filter({ hasText: /^Settings$/ }).click();
+    for (const label of ['Theme', name]) {
+      await page.locator('.lm-Menu-item').filter({ has: page.getByText(label, { exact: true }) }).first().click();
+    }
     await page.locator(`body[data-jp-theme-light=${name === 'JupyterLab Light'}]`).waitFor({ state: 'attached' });
   };
   /** Runs a cell that ends the kernel, and one behind it; JupyterLab's message is read and put away. */
