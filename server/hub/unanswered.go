@@ -16,6 +16,7 @@ import (
 type unanswered struct {
 	id, session string
 	header      []byte
+	late        bool // it came when the kernel had ended already
 }
 
 // maxUnanswered bounds how many are remembered; those beyond get no reply.
@@ -31,7 +32,7 @@ func (l *Live) noteAsked(r keep.Record, h, parent wire.Header) (heard bool) {
 	switch {
 	case r.Channel == wire.Request && h.Session != hubSession:
 		if len(l.unanswered) < maxUnanswered {
-			l.unanswered = append(l.unanswered, unanswered{h.MsgID, h.Session, bytes.Clone(r.Message.Header)})
+			l.unanswered = append(l.unanswered, unanswered{h.MsgID, h.Session, bytes.Clone(r.Message.Header), l.exit != nil})
 		}
 		return l.died != nil
 	case r.Channel == wire.Shell && h.MsgType == "execute_reply":
@@ -58,9 +59,8 @@ const deadKernel = "DeadKernelError"
 // false. The lock is held; it returns the runs that ended.
 func (l *Live) answerOpen(why string, sent bool) []*Run {
 	for i, u := range l.unanswered {
-		run := l.book.byMsg[u.id]
-		ran := run != nil && run.State == RunRunning || run == nil && i == 0 && l.busy == "busy"
-		l.answer(u, run, ran, why)
+		// The oldest is the one that ran, even if the kernel had no time to say so.
+		l.answer(u, l.book.byMsg[u.id], i == 0 && !u.late, why)
 	}
 	l.unanswered = nil
 	for _, o := range slices.Clone(l.out) {
@@ -69,7 +69,7 @@ func (l *Live) answerOpen(why string, sent bool) []*Run {
 			continue
 		}
 		l.drop(o)
-		l.answer(unanswered{o.msgID, h.Session, o.m.Header}, nil, false, why)
+		l.answer(unanswered{o.msgID, h.Session, o.m.Header, true}, nil, false, why)
 	}
 	cut := l.book.abortOpen(time.Now())
 	for _, run := range cut {
@@ -100,8 +100,17 @@ func (l *Live) answer(u unanswered, run *Run, ran bool, why string) {
 	l.forward(wire.IOPub, l.says("status", u.header, statusContent("idle")), "")
 }
 
-// cutShort puts into a run's outputs that its kernel has ended.
+// cutShort puts into a run's outputs that its kernel has ended. If the kernel did
+// not say that it began, it did when it came and nothing was before it.
 func (b *book) cutShort(run *Run, failure map[string]any, said *wire.Message) {
+	if run.StartedAt.IsZero() {
+		run.StartedAt = run.QueuedAt
+		for _, r := range b.order {
+			if r.EndedAt.After(run.StartedAt) {
+				run.StartedAt = r.EndedAt
+			}
+		}
+	}
 	b.clearIfAsked(run)
 	body := map[string]any{"output_type": "error"}
 	for k, v := range failure {

@@ -60,7 +60,8 @@ async function goneAndBack(w) {
   });
   await check('5 who comes later is told too, by keyboard and in the dark', async () => {
     await theme('JupyterLab Dark');
-    await die('x = bytearray(3 << 30)');
+    const [last] = await die('x = bytearray(3 << 30)'); // the kernel does not even get to say that it is busy
+    await last.waitText('why it ended', text => /DeadKernelError: .* more than its \d+ MiB/.test(text));
     truly(await strip.innerText(), /more than its \d+ MiB of memory/.test(await strip.innerText()));
     await page.keyboard.press('Control+s');
     await until('saved', async () => !(await page.locator('.lm-TabBar-tab.lm-mod-current.jp-mod-dirty').count()));
