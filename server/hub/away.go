@@ -24,15 +24,18 @@ type Away struct {
 const maxAway = 100
 
 // noteAway remembers a run that has just ended, if nobody was there; the lock is
-// held. A run that ended before this hub began may have been seen: not counted.
+// held. One that was cancelled is no news of its own.
 func (l *Live) noteAway(r *Run) {
-	cancelled := r.State == RunAborted && r.StartedAt.IsZero() // by one that failed before it, or with the kernel
-	if len(l.clients) > 0 || cancelled || r.EndedAt.Before(l.h.since) {
-		return
+	if r.State != RunAborted {
+		l.addAway(r, r.State)
 	}
-	state := r.State
-	if state == RunAborted { // its kernel ended under it
-		state = RunError
+}
+
+// addAway does it, whatever became of the run. One that ended before this hub
+// began may have been seen: not counted.
+func (l *Live) addAway(r *Run, state string) {
+	if len(l.clients) > 0 || r.EndedAt.Before(l.h.since) {
+		return
 	}
 	a := Away{
 		MsgID: r.MsgID, CellID: r.CellID, Notebook: r.Path, State: state, ExecutionCount: r.Count,
