@@ -356,10 +356,15 @@ func (l *Live) acknowledge(client *keep.Client) {
 	done := l.book.done(l.seq)
 	// The journal of a kernel that has ended tells so to the next hub, until it is seen to.
 	due := l.exit == nil && done > l.rec.Acked && (done-l.rec.Acked > 2000 || time.Since(l.ackedAt) > ackEvery)
+	l.mu.Unlock()
 	if !due {
-		l.mu.Unlock()
 		return
 	}
+	if err := l.keepDisplays(); err != nil {
+		l.h.Log.Warn("displays of a kernel not kept; its journal stays", "kernel", l.rec.ID, "error", err)
+		return
+	}
+	l.mu.Lock()
 	l.rec.Acked, l.ackedAt = done, time.Now()
 	rec := l.rec
 	l.mu.Unlock()

@@ -65,6 +65,7 @@ type Live struct {
 	lastRead   chan struct{} // closed when the measurement of the run before is complete
 	caughtUp   uint64        // records up to here were written before the present link
 	woke       Wake
+	comms      comms
 	unanswered []unanswered // execute_requests, oldest first
 	voice      string       // header.session of what the kernel says
 	exit       *keep.Event  // the end of the kernel's process, which the journal tells
@@ -102,8 +103,10 @@ func (h *Hub) newLive(rec Kernel) *Live {
 		clients: map[*Client]struct{}{}, parked: map[string]*Client{}, ready: make(chan struct{}), outWake: make(chan struct{}, 1),
 	}
 	l.book = newBook(func() string { return h.notebookOf(rec.Project, rec.ID) })
+	l.readDisplays()
 	l.readTimings()
 	l.readDied()
+	l.readComms()
 	return l
 }
 

@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"cellar/internal/fault"
@@ -71,21 +72,35 @@ func (l *Live) signal() {
 // answerAsleep answers for a hibernated kernel what a client asks only by
 // opening its page; the lock is held.
 func (l *Live) answerAsleep(h wire.Header, m *wire.Message) bool {
-	var reply string
-	var content []byte
+	var said []*wire.Message
 	switch h.MsgType {
 	case "kernel_info_request":
 		if l.info == nil {
 			return false
 		}
-		reply, content = "kernel_info_reply", l.info
+		said = []*wire.Message{message("kernel_info_reply", m.Header, l.info)}
 	case "comm_info_request":
-		reply, content = "comm_info_reply", []byte(`{"status":"ok","comms":{}}`)
+		content, ok := l.commInfo(m)
+		if !ok {
+			return false
+		}
+		said = []*wire.Message{message("comm_info_reply", m.Header, content)}
+	case "comm_open", "comm_msg", "comm_close":
+		var ok bool
+		if said, ok = l.answerComms(h, m); !ok {
+			return false
+		}
 	default:
 		return false
 	}
 	l.forward(wire.IOPub, status(m.Header, "busy"), "")
-	l.forward(wire.Shell, message(reply, m.Header, content), h.Session)
+	for _, a := range said {
+		ch := wire.Shell
+		if strings.HasPrefix(h.MsgType, "comm_") && h.MsgType != "comm_info_request" {
+			ch = wire.IOPub
+		}
+		l.forward(ch, a, h.Session)
+	}
 	l.forward(wire.IOPub, status(m.Header, "idle"), "")
 	return true
 }

@@ -14,6 +14,7 @@ const language = require('./checks/language.cjs');
 const manners = require('./checks/manners.cjs');
 const packages = require('./checks/packages.cjs');
 const tour = require('./checks/tour.cjs');
+const widgets = require('./checks/widgets.cjs');
 
 /** Milliseconds for all of it, the commute not counted. */
 const LIMIT = 1_000_000;
@@ -41,6 +42,7 @@ const GROUPS = [
   [11, back.sessions],
   [10, packages.page],
   [8, manners.quiet],
+  [13, widgets.afterSleep],
   [12, hostile]
 ];
 
