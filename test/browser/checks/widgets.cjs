@@ -21,6 +21,25 @@ async function afterSleep(w) {
     await until('it sleeps', async () => (await kernel()).state === 'hibernated');
   };
   const readout = () => w.lab.panel.locator('.widget-readout').first();
+  await check('13 opening the notebook of a kernel that sleeps without widgets wakes nothing', async () => {
+    await enter();
+    await w.lab.ready();
+    await page.goto('about:blank');
+    await hibernate();
+    let asked = false; // for the state of all widgets, as for every notebook
+    const said = new Promise(done =>
+      page.on('websocket', socket => {
+        socket.on('framesent', ({ payload }) => (asked ||= payload.includes('jupyter.widget.control')));
+        socket.on('framereceived', ({ payload }) => asked && payload.includes('comm_info_reply') && done());
+      })
+    );
+    await enter();
+    await w.lab.state('hibernated');
+    await said; // JupyterLab has given up, and has been told that there are none
+    same('state', (await kernel()).state, 'hibernated');
+    await w.lab.cell(0).node.click();
+    same('answer', (await w.lab.exec('1 + 1')).trim(), '2');
+  });
   await check('13 a slider has the value that the kernel slept with, for a page that is opened later, and it can be moved', async () => {
     await enter();
     await w.lab.ready();
