@@ -12,8 +12,8 @@ import (
 	"cellar/kernel/wire"
 )
 
-// comms are the comms that a kernel sleeps with: opening its page asks for them,
-// and that is to wake it only if there are widgets to bring back.
+// comms are the comms that a kernel sleeps with: who opens its page asks for them,
+// and that need wake it only if there are widgets to bring back.
 type comms struct {
 	Checkpoint string            `json:"checkpoint"` // the one it sleeps in
 	List       map[string]commOf `json:"comms"`

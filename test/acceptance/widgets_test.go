@@ -95,9 +95,9 @@ func TestWidgetsSleep(t *testing.T) {
 	}
 }
 
-// TestOpeningWakesNothing: what JupyterLab asks when it opens the notebook of a
-// kernel that sleeps is answered without it where there are no widgets.
-func TestOpeningWakesNothing(t *testing.T) {
+// TestNoWidgetsAsleep: what a page asks for widgets when it opens the notebook of a
+// kernel that sleeps is answered without it where there are none.
+func TestNoWidgetsAsleep(t *testing.T) {
 	h := startHub(t)
 	p, k, s := faulty(h)
 	s.Close()
