@@ -81,6 +81,7 @@ func (l *Live) newLife(from, seen uint64) {
 		l.noteTiming(run)
 	}
 	l.book.age()
+	l.exit, l.unanswered = nil, nil
 	l.seq, l.quietUntil, l.gapUntil = from, seen, 0
 	l.rec.Acked = from
 	l.busy = "idle"
@@ -108,8 +109,9 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 	l.mu.Lock()
 	l.newLife(m.RunsFrom, c.Seq)
 	l.unsaved.saved()
-	l.fresh = false
+	l.fresh, l.revived = false, 0
 	l.mu.Unlock()
+	l.setDied(nil)
 	err := h.step("apply.recorded")
 	if err == nil {
 		err = h.thaw(ctx, l, h.dumpDir(c.ID), reasonApply)

@@ -36,8 +36,6 @@ func (l *Live) Ask(ctx context.Context, expression string) (string, error) {
 	case busy:
 		return "", errBusy
 	}
-	id := newID()
-	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: "execute_request", Session: hubSession, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3"})
 	content, err := json.Marshal(map[string]any{
 		"code": "", "silent": true, "store_history": false, "allow_stdin": false, "stop_on_error": false,
 		"user_expressions": map[string]string{"r": expression},
@@ -45,6 +43,19 @@ func (l *Live) Ask(ctx context.Context, expression string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	m, err := l.question(ctx, "execute_request", content)
+	if err != nil {
+		return "", err
+	}
+	return askedAnswer(m)
+}
+
+// question sends a request of the hub's own and waits for its reply.
+func (l *Live) question(ctx context.Context, kind string, content []byte) (*wire.Message, error) {
+	id := newID()
+	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: kind, Session: hubSession, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3"})
 	answer := make(chan *wire.Message, 1)
 	l.mu.Lock()
 	if l.asked == nil {
@@ -58,15 +69,13 @@ func (l *Live) Ask(ctx context.Context, expression string) (string, error) {
 		delete(l.asked, id)
 	}()
 	if err := l.Send(wire.Shell, &wire.Message{Header: header, Content: content}); err != nil {
-		return "", err
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
 	select {
 	case <-ctx.Done():
-		return "", errBusy
+		return nil, errBusy
 	case m := <-answer:
-		return askedAnswer(m)
+		return m, nil
 	}
 }
 

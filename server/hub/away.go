@@ -24,13 +24,21 @@ type Away struct {
 const maxAway = 100
 
 // noteAway remembers a run that has just ended, if nobody was there; the lock is
-// held. A run that ended before this hub began may have been seen: not counted.
+// held. One that was cancelled is no news of its own.
 func (l *Live) noteAway(r *Run) {
-	if len(l.clients) > 0 || r.State == RunAborted || r.EndedAt.Before(l.h.since) {
+	if r.State != RunAborted {
+		l.addAway(r, r.State)
+	}
+}
+
+// addAway does it, whatever became of the run. One that ended before this hub
+// began may have been seen: not counted.
+func (l *Live) addAway(r *Run, state string) {
+	if len(l.clients) > 0 || r.EndedAt.Before(l.h.since) {
 		return
 	}
 	a := Away{
-		MsgID: r.MsgID, CellID: r.CellID, Notebook: r.Path, State: r.State, ExecutionCount: r.Count,
+		MsgID: r.MsgID, CellID: r.CellID, Notebook: r.Path, State: state, ExecutionCount: r.Count,
 		StartedAt: r.StartedAt, EndedAt: r.EndedAt, DurationMS: r.EndedAt.Sub(r.StartedAt).Milliseconds(),
 	}
 	a.Lines = lines(r)

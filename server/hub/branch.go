@@ -115,7 +115,6 @@ func (h *Hub) fillBranch(p Project, l *Live, c Checkpoint, m manifest) error {
 			l.info = b
 			old.mu.Lock()
 			l.recall.entries, l.recall.debug = slices.Clone(old.recall.entries), old.recall.debug
-			l.recall.unsure = !old.recall.nothingLives()
 			old.mu.Unlock()
 			if err := os.WriteFile(l.infoFile(), b, 0o600); err != nil {
 				return err
@@ -123,6 +122,7 @@ func (h *Hub) fillBranch(p Project, l *Live, c Checkpoint, m manifest) error {
 			l.keepRecall()
 		}
 	}
+	l.keepComms(c.ID, m.Comms)
 	l.mu.Lock()
 	l.newLife(m.RunsFrom, c.Seq)
 	l.fresh = false

@@ -62,6 +62,9 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 // keepRunning is Keep for a kernel that runs, whose deed is held.
 func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step func(float64, string)) (Checkpoint, error) {
 	rec := l.Record()
+	if err := l.stillThere(); err != nil {
+		return Checkpoint{}, err
+	}
 	if err := h.settled(ctx, rec.Container); err != nil {
 		return Checkpoint{}, err
 	}
@@ -80,19 +83,26 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 		return c, err
 	}
 	vars := l.variablesIfIdle(ctx)
+	l.keepComms(c.ID, l.askComms(ctx))
 	l.hook(ctx, keep.HookBefore, reasonOf(kind))
 	l.unlink()
 	l.mu.Lock()
 	l.unsaved.saved()
 	l.mu.Unlock()
-	err = h.Runtime.Freeze(ctx, rec.Container, kernel.Freeze{Dir: h.dumpDir(c.ID), Leave: true, Paused: func() error {
-		if err := h.step("keep.paused"); err != nil {
-			return err
-		}
-		return copyTree(l.journalDir(), filepath.Join(dir, "journal"), -1, h.JournalQuota+1<<30)
-	}})
+	journal := filepath.Join(dir, "journal")
+	if err = l.stillThere(); err == nil { // a hook may have ended it
+		err = h.Runtime.Freeze(ctx, rec.Container, kernel.Freeze{Dir: h.dumpDir(c.ID), Leave: true, Paused: func() error {
+			if err := h.step("keep.paused"); err != nil {
+				return err
+			}
+			return copyTree(l.journalDir(), journal, -1, h.JournalQuota+1<<30)
+		}})
+	}
 	if err == nil {
 		err = h.step("keep.dumped")
+	}
+	if err == nil {
+		err = l.stillThereIn(journal, l.unseen())
 	}
 	l.mu.Lock()
 	c.Seq = l.seq

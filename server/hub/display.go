@@ -46,19 +46,28 @@ func displaySum(data json.RawMessage) (sum [sha256.Size]byte, ok bool) {
 
 // remember keeps where the outputs of a run are that a notebook carries from now on.
 func (b *book) remember(r *Run) {
+	b.shown = append(b.shown, r.displays()...)
+	b.shown = b.shown[max(0, len(b.shown)-maxShown):]
+	b.shownNew = true
+}
+
+// displays are the outputs of a run that may be changed later.
+func (r *Run) displays() (out []shown) {
 	for _, o := range r.Outputs {
 		data, _ := o.body["data"].(json.RawMessage)
 		if sum, ok := displaySum(data); ok && o.display != "" {
-			b.shown = append(b.shown, shown{r.Path, r.CellID, o.display, sum})
+			out = append(out, shown{r.Path, r.CellID, o.display, sum})
 		}
 	}
-	b.shown = b.shown[max(0, len(b.shown)-maxShown):]
+	return out
 }
 
 // renew forgets what a cell showed before it runs anew.
 func (b *book) renew(path, cell string) {
+	before := len(b.shown)
 	b.shown = slices.DeleteFunc(b.shown, func(s shown) bool { return s.path == path && s.cell == cell })
 	b.patches = slices.DeleteFunc(b.patches, func(p *patch) bool { return p.path == path && p.cell == cell })
+	b.shownNew = b.shownNew || len(b.shown) != before
 }
 
 // change notes that outputs which notebooks carry show something else now.
@@ -79,6 +88,7 @@ func (b *book) change(display string, data, metadata json.RawMessage) (found boo
 		}
 		p.data, p.metadata, p.written = data, metadata, false
 		s.sum = now
+		b.shownNew = true
 	}
 	b.bound()
 	return found

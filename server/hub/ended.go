@@ -75,6 +75,9 @@ func (l *Live) runEnds(run *Run, again bool) {
 func (l *Live) cutOff(runs []*Run) {
 	for _, run := range runs {
 		l.mu.Lock()
+		if !run.StartedAt.IsZero() { // not one that only waited
+			l.addAway(run, RunError)
+		}
 		l.noteTiming(run)
 		e := l.endedRun(run, l.rec.Detail)
 		l.mu.Unlock()

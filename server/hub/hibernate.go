@@ -38,6 +38,9 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	if rec.State != kernel.Running {
 		return c, fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; only a running one can hibernate.", rec.State)
 	}
+	if err := l.stillThere(); err != nil {
+		return c, err
+	}
 	if err := h.settled(ctx, rec.Container); err != nil {
 		return c, err
 	}
@@ -51,6 +54,7 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	}
 	c = h.newCheckpoint(l, kind, "")
 	vars := l.variablesIfIdle(ctx)
+	l.keepComms(c.ID, l.askComms(ctx))
 	if err := l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint = kernel.Freezing, c.ID }); err != nil {
 		return c, err
 	}
@@ -58,6 +62,9 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	err = h.step("freeze.recorded")
 	l.hook(ctx, keep.HookBefore, reasonOf(kind))
 	l.unlink()
+	if err == nil {
+		err = l.stillThere() // a hook may have ended it
+	}
 	if err == nil {
 		err = h.freezeInto(ctx, l, c.ID)
 	}
@@ -68,6 +75,9 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	ctx = context.WithoutCancel(ctx)
 	o.Step(0.7, "Writing the checkpoint")
 	if err = h.step("freeze.dumped"); err == nil {
+		err = l.stillThereIn(l.journalDir(), l.unseen())
+	}
+	if err == nil {
 		c, err = h.closeCheckpoint(ctx, p, l, c, vars)
 	}
 	if err == nil {

@@ -9,7 +9,8 @@ import (
 
 // hearLeft takes in what the journal of l has after the last record seen, when
 // no keeper is there to tell it: after a reboot, or when a container was killed.
-// What it says of the kernel's own life is passed over: that life has ended.
+// What it says of the kernel's own life is passed over, but for its end: that
+// life has ended.
 func (l *Live) hearLeft() {
 	l.mu.Lock()
 	from := l.seq + 1
@@ -18,6 +19,10 @@ func (l *Live) hearLeft() {
 	err := keep.ReadLeft(l.journalDir(), from, func(r keep.Record) {
 		if r.Channel != wire.Event {
 			l.take1(r)
+		} else if e, ok := exitOf(r); ok {
+			l.mu.Lock()
+			l.exit = &e
+			l.mu.Unlock()
 		}
 	})
 	if err != nil {

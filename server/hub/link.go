@@ -41,6 +41,9 @@ func (l *Live) connect(ctx context.Context) error {
 		defer close(done)
 		l.receive(client, caughtUp)
 	})
+	if !client.Hello.Alive {
+		l.h.wg.Go(func() { l.kernelEnded(container) })
+	}
 	return nil
 }
 
@@ -242,6 +245,7 @@ func (l *Live) take1(r keep.Record) {
 	if r.Channel == wire.Request && h.MsgType == "execute_request" {
 		l.unsaved.note(r)
 	}
+	heard := l.noteAsked(r, h, parent)
 	run := l.book.note(r, h, parent)
 	if run != nil && r.Channel == wire.Request && r.Seq <= l.gapUntil {
 		run.gap = true
@@ -260,6 +264,9 @@ func (l *Live) take1(r keep.Record) {
 	news := newsOf(run, r, h)
 	now, again := r.Seq > l.caughtUp, r.Seq <= l.quietUntil
 	l.mu.Unlock()
+	if heard {
+		l.setDied(nil)
+	}
 	switch {
 	case news == runBegan && now:
 		l.beginMeter(run)
@@ -328,7 +335,11 @@ func (l *Live) onEvent(r keep.Record) {
 			l.hooked(*e.Hooked)
 		}
 	case keep.EventExited:
-		l.h.wg.Go(func() { l.kernelEnded(e) })
+		l.mu.Lock()
+		l.exit = &e
+		container := l.rec.Container
+		l.mu.Unlock()
+		l.h.wg.Go(func() { l.kernelEnded(container) })
 	}
 }
 
@@ -348,11 +359,17 @@ const ackEvery = time.Second
 func (l *Live) acknowledge(client *keep.Client) {
 	l.mu.Lock()
 	done := l.book.done(l.seq)
-	due := done > l.rec.Acked && (done-l.rec.Acked > 2000 || time.Since(l.ackedAt) > ackEvery)
+	// The journal of a kernel that has ended tells so to the next hub, until it is seen to.
+	due := l.exit == nil && done > l.rec.Acked && (done-l.rec.Acked > 2000 || time.Since(l.ackedAt) > ackEvery)
+	l.mu.Unlock()
 	if !due {
-		l.mu.Unlock()
 		return
 	}
+	if err := l.keepDisplays(); err != nil {
+		l.h.Log.Warn("displays of a kernel not kept; its journal stays", "kernel", l.rec.ID, "error", err)
+		return
+	}
+	l.mu.Lock()
 	l.rec.Acked, l.ackedAt = done, time.Now()
 	rec := l.rec
 	l.mu.Unlock()

@@ -68,6 +68,13 @@ type Live struct {
 	lastRead   chan struct{} // closed when the measurement of the run before is complete
 	caughtUp   uint64        // records up to here were written before the present link
 	woke       Wake
+	comms      comms
+	unanswered []unanswered // execute_requests, oldest first
+	voice      string       // header.session of what the kernel says
+	exit       *keep.Event  // the end of the kernel's process, which the journal tells
+	died       *Died        // how the kernel ended by itself last
+	revived    int          // how often in a row it was started again
+	began      time.Time    // when this life was; zero: before this hub
 }
 
 // outgoing is a message on its way to the kernel.
@@ -100,7 +107,10 @@ func (h *Hub) newLive(rec Kernel) *Live {
 	}
 	l.asking.turn, l.asking.waiting = make(chan struct{}, 1), map[uint64]chan json.RawMessage{}
 	l.book = newBook(func() string { return h.notebookOf(rec.Project, rec.ID) })
+	l.readDisplays()
 	l.readTimings()
+	l.readDied()
+	l.readComms()
 	return l
 }
 
@@ -119,6 +129,13 @@ func (l *Live) Record() Kernel {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.rec
+}
+
+// unseen is the seq of the first record that was not taken in.
+func (l *Live) unseen() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seq + 1
 }
 
 func (l *Live) cores() []int {

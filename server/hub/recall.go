@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"cellar/kernel"
 	"cellar/kernel/keep"
 	"cellar/kernel/wire"
 )
@@ -16,8 +15,6 @@ import (
 type recall struct {
 	entries []recalled      // oldest first; nil: the kernel has not been asked yet
 	debug   json.RawMessage // its answer to debugInfo while nobody debugs; nil: not known
-	comms   map[string]bool // open ones that the kernel made: widgets
-	unsure  bool            // there may be more: a hub began while the kernel ran
 	waiting map[string]bool // msg_ids of requests whose answers are worth keeping
 }
 
@@ -29,7 +26,6 @@ const (
 	maxRecalled      = 1000
 	maxRecalledBytes = 1 << 20
 	maxWaiting       = 64
-	maxComms         = 10_000
 )
 
 // tailRequest is a history_request that asks for the newest inputs, as they were
@@ -80,8 +76,6 @@ func (r *recall) asks(h wire.Header, m *wire.Message) {
 // note takes in a record: an answer to such a request, or something that is run.
 func (r *recall) note(rec keep.Record, h, parent wire.Header) {
 	switch {
-	case rec.Channel == wire.IOPub && (h.MsgType == "comm_open" || h.MsgType == "comm_close"):
-		r.noteComm(h.MsgType == "comm_open", rec.Message.Content)
 	case rec.Channel == wire.Control && h.MsgType == "debug_reply" && r.waiting[parent.MsgID]:
 		delete(r.waiting, parent.MsgID)
 		r.noteDebug(rec.Message.Content)
@@ -105,43 +99,6 @@ func (r *recall) note(rec keep.Record, h, parent wire.Header) {
 			r.cut()
 		}
 	}
-}
-
-func (r *recall) noteComm(open bool, content []byte) {
-	var c struct {
-		ID string `json:"comm_id"`
-	}
-	switch err := json.Unmarshal(content, &c); {
-	case err != nil || len(c.ID) > 200 || open && len(r.comms) >= maxComms:
-		r.unsure = true
-	case open:
-		if r.comms == nil {
-			r.comms = map[string]bool{}
-		}
-		r.comms[c.ID] = true
-	default:
-		delete(r.comms, c.ID)
-	}
-}
-
-// nothingLives reports whether the kernel has no widgets that a page could show
-// alive.
-func (r *recall) nothingLives() bool { return len(r.comms) == 0 && !r.unsure }
-
-// idleQuestion reports whether a message only asks for widgets, as every page of
-// JupyterLab does when it opens. It can wait until something else wakes the kernel
-// if there are none.
-func (r *recall) idleQuestion(h wire.Header, content []byte) bool {
-	var c struct {
-		Target string `json:"target_name"`
-		Data   struct {
-			Method string `json:"method"`
-		} `json:"data"`
-	}
-	if (h.MsgType != "comm_open" && h.MsgType != "comm_msg") || !r.nothingLives() || json.Unmarshal(content, &c) != nil {
-		return false
-	}
-	return c.Target == "jupyter.widget.control" || c.Data.Method == "request_states"
 }
 
 // noteDebug keeps an answer to debugInfo that says that nobody debugs.
@@ -205,13 +162,12 @@ func (l *Live) recallFile() string { return filepath.Join(l.folder(), "recall.js
 type remembered struct {
 	History []recalled      `json:"history"`
 	Debug   json.RawMessage `json:"debug,omitempty"`
-	Lives   bool            `json:"lives"` // there are widgets
 }
 
 // keepRecall writes it down, for a hub that starts while the kernel sleeps.
 func (l *Live) keepRecall() {
 	l.mu.Lock()
-	b, err := json.Marshal(remembered{l.recall.entries, l.recall.debug, !l.recall.nothingLives()})
+	b, err := json.Marshal(remembered{l.recall.entries, l.recall.debug})
 	l.mu.Unlock()
 	if err == nil {
 		err = os.WriteFile(l.recallFile(), b, 0o600)
@@ -224,9 +180,6 @@ func (l *Live) keepRecall() {
 func (l *Live) readRecall() {
 	var m remembered
 	if b, err := os.ReadFile(l.recallFile()); err == nil && json.Unmarshal(b, &m) == nil { // else the kernel is asked
-		l.recall.entries, l.recall.debug, l.recall.unsure = m.History, m.Debug, m.Lives
-	}
-	if l.rec.State != kernel.Hibernated {
-		l.recall.unsure = true
+		l.recall.entries, l.recall.debug = m.History, m.Debug
 	}
 }

@@ -73,21 +73,6 @@ func TestRecall(t *testing.T) {
 	if r.debugging([]byte(info)) != nil {
 		t.Error("somebody has begun to debug")
 	}
-	comm := func(kind, id string) {
-		r.note(record(wire.IOPub, fmt.Sprintf(`{"comm_id":%q}`, id)), wire.Header{MsgType: kind}, wire.Header{})
-	}
-	control := []byte(`{"target_name":"jupyter.widget.control"}`)
-	if !r.idleQuestion(wire.Header{MsgType: "comm_open"}, control) || r.idleQuestion(wire.Header{MsgType: "comm_open"}, []byte(`{"target_name":"mine"}`)) {
-		t.Error("what pages ask is not told from what people do")
-	}
-	comm("comm_open", "slider")
-	if r.idleQuestion(wire.Header{MsgType: "comm_open"}, control) {
-		t.Error("a page cannot reach a widget")
-	}
-	comm("comm_close", "slider")
-	if !r.nothingLives() {
-		t.Error("a closed widget lives")
-	}
 	for i := range 2 * maxRecalled {
 		run(fmt.Sprintf(`{"code":"%d"}`, i))
 	}

@@ -3,11 +3,14 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
+	"cellar/internal/fault"
 	"cellar/kernel"
 )
 
@@ -77,11 +80,33 @@ func (h *Hub) incarnation(rec Kernel, running map[string]kernel.Status) string {
 	}
 	best := ""
 	for name, s := range running {
+		if unstarted(rec) && incarnationOf(rec, name) <= rec.Incarnation {
+			continue // of the life before
+		}
 		if s.Labels["cellar.kernel"] == string(rec.ID) && s.Running && (len(name) > len(best) || (len(name) == len(best) && name > best)) {
 			best = name
 		}
 	}
 	return best
+}
+
+// unstarted reports whether a kernel was to get a fresh container and the record
+// knows none.
+func unstarted(rec Kernel) bool {
+	return rec.State == kernel.Starting && rec.Container == "" && rec.Checkpoint == ""
+}
+
+func containerName(id kernel.ID, incarnation int) string {
+	return fmt.Sprintf("%s-%d", id, incarnation)
+}
+
+// incarnationOf is the number in a container's name, 0 for none.
+func incarnationOf(rec Kernel, name string) int {
+	n, err := strconv.Atoi(strings.TrimPrefix(name, string(rec.ID)+"-"))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // takeUp brings one kernel's record in line with what was found: a container,
@@ -115,6 +140,8 @@ func (h *Hub) takeUp(l *Live, name, dump string) {
 	}
 	switch {
 	case settled:
+	case unstarted(rec):
+		h.startAnew(ctx, l)
 	case rec.Checkpoint != "" && h.dumped(rec.Checkpoint):
 		h.takeUpDump(ctx, l)
 	default:
@@ -124,6 +151,21 @@ func (h *Hub) takeUp(l *Live, name, dump string) {
 
 // unpauseLimit bounds how long a dump is waited for that nobody needs any more.
 const unpauseLimit = 2 * time.Minute
+
+// startAnew goes on where a hub died that was about to start a kernel. The
+// container of the life before may be there still, in the place of the next.
+func (h *Hub) startAnew(ctx context.Context, l *Live) {
+	rec := l.Record()
+	err := h.Runtime.Remove(ctx, containerName(rec.ID, rec.Incarnation))
+	if err != nil {
+		l.fail(ctx, "The kernel could not be started: "+fault.Detail(err))
+	} else {
+		err = h.start(ctx, l)
+	}
+	if err != nil {
+		h.Log.Error("kernel did not start", "kernel", rec.ID, "error", err)
+	}
+}
 
 // stuck reports whether the memory of a container will never come whole.
 func (h *Hub) stuck(name string) bool {
@@ -137,7 +179,7 @@ func (h *Hub) stuck(name string) bool {
 // under our hands: then the dump is the kernel.
 func (h *Hub) adopt(ctx context.Context, l *Live, name string) bool {
 	l.mu.Lock()
-	l.rec.Container = name
+	l.rec.Container, l.rec.Incarnation = name, max(l.rec.Incarnation, incarnationOf(l.rec, name))
 	was := l.rec.State
 	l.mu.Unlock()
 	l.mu.Lock()
@@ -265,14 +307,9 @@ func (l *Live) force(ctx context.Context, state kernel.State, detail string) {
 
 // lastCheckpointNote says honestly what is left of a kernel that did not survive.
 func (h *Hub) lastCheckpointNote(ctx context.Context, l *Live) string {
-	list, err := h.Store.Checkpoints(ctx, l.rec.Project)
-	if err == nil {
-		for _, c := range list {
-			if c.Kernel == l.rec.ID && c.Kind != KindPublish {
-				return "The kernel did not survive the restart of the machine. Its last checkpoint, " + c.Name + ", is from " +
-					c.CreatedAt.UTC().Format("2006-01-02 15:04") + " UTC; apply it to go on from there."
-			}
-		}
+	if c, ok := h.newestCheckpoint(ctx, l); ok {
+		return "The kernel did not survive the restart of the machine. Its last checkpoint, " + c.Name + ", is from " +
+			c.CreatedAt.UTC().Format("2006-01-02 15:04") + " UTC; apply it to go on from there."
 	}
 	return "The kernel did not survive the restart of the machine, and there is no checkpoint of it. Restart it to go on."
 }

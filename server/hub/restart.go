@@ -51,11 +51,12 @@ func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 	}
 	l.mu.Lock()
 	l.newLife(0, 0)
-	l.fresh = true
+	l.fresh, l.revived = true, 0
 	l.out, l.outBytes, l.waking = nil, 0, false
 	// Not "restarting": the lab takes that for a kernel that died, and says so.
 	l.forward(3, status(nil, "starting"), "")
 	l.mu.Unlock()
+	l.setDied(nil)
 	if old.State != kernel.Starting {
 		if err := l.change(ctx, func(k *Kernel) {
 			k.State, k.Container, k.Detail, k.Checkpoint, k.Base, k.Acked = kernel.Starting, "", "", "", "", 0
@@ -101,7 +102,7 @@ func (h *Hub) keepBeforeRestart(ctx context.Context, l *Live) Restarted {
 // is dead, that only starts, or in which nothing was run yet.
 func (h *Hub) stateBefore(ctx context.Context, l *Live) (string, error) {
 	l.mu.Lock()
-	rec, fresh := l.rec, l.fresh
+	rec, fresh := l.rec, l.fresh || l.exit != nil
 	l.mu.Unlock()
 	switch {
 	case rec.State == kernel.Hibernated: // it sleeps in one

@@ -43,6 +43,7 @@ type Run struct {
 	delivered bool   // a connected client of its sender saw the end
 	loaded    bool   // a client loaded the notebook with its result
 	written   int    // version that is in the file on disk
+	kept      int    // version whose displays the next hub knows
 	version   int    // grows with every change
 	gap       bool   // part of it was said while no hub was there
 	old       bool   // of an earlier life of the kernel: its seq means nothing now
@@ -87,6 +88,8 @@ type book struct {
 	pathOf  func() string
 	shown   []shown  // outputs with a display_id that notebooks carry
 	patches []*patch // what they show now
+	// shownNew: what carried gives may have changed since it was kept.
+	shownNew bool
 }
 
 func newBook(path func() string) *book {
@@ -266,7 +269,7 @@ func (b *book) age() {
 	for _, run := range b.order {
 		run.old = true
 	}
-	b.shown = nil // nothing that runs now knows these
+	b.shown, b.shownNew = nil, true // nothing that runs now knows these
 	b.patches = slices.DeleteFunc(b.patches, func(p *patch) bool { return p.written })
 }
 

@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"cellar/internal/fault"
@@ -51,7 +52,7 @@ func (l *Live) Send(ch wire.Channel, m *wire.Message) error {
 		return fault.New(fault.Exhausted, "too_much_waiting", "Too much is waiting for this kernel already.")
 	}
 	l.out = append(l.out, o)
-	wake := state == kernel.Hibernated && !l.waking && !l.recall.idleQuestion(h, m.Content)
+	wake := state == kernel.Hibernated && !l.waking
 	l.waking = l.waking || wake
 	l.rec.ActiveAt = time.Now()
 	l.mu.Unlock()
@@ -73,46 +74,68 @@ func (l *Live) signal() {
 // answerAsleep answers for a hibernated kernel what a client asks only by
 // opening its page; the lock is held.
 func (l *Live) answerAsleep(h wire.Header, m *wire.Message) bool {
-	var reply string
-	var content []byte
+	var said []*wire.Message
 	ch := wire.Shell
 	switch h.MsgType {
 	case "kernel_info_request":
 		if l.info == nil {
 			return false
 		}
-		reply, content = "kernel_info_reply", l.info
+		said = []*wire.Message{message("kernel_info_reply", m.Header, l.info)}
 	case "comm_info_request":
-		if !l.recall.nothingLives() {
+		content, ok := l.commInfo(m)
+		if !ok {
 			return false
 		}
-		reply, content = "comm_info_reply", []byte(`{"status":"ok","comms":{}}`)
+		said = []*wire.Message{message("comm_info_reply", m.Header, content)}
+	case "comm_open", "comm_msg", "comm_close":
+		var ok bool
+		if said, ok = l.answerComms(h, m); !ok {
+			return false
+		}
 	case "history_request":
-		if reply, content = "history_reply", l.recall.answer(m.Content); content == nil {
+		content := l.recall.answer(m.Content)
+		if content == nil {
 			return false
 		}
+		said = []*wire.Message{message("history_reply", m.Header, content)}
 	case "debug_request":
-		if reply, content = "debug_reply", l.recall.debugging(m.Content); content == nil {
+		content := l.recall.debugging(m.Content)
+		if content == nil {
 			return false
 		}
-		ch = wire.Control
+		said, ch = []*wire.Message{message("debug_reply", m.Header, content)}, wire.Control
 	default:
 		return false
 	}
 	l.forward(wire.IOPub, status(m.Header, "busy"), "")
-	l.forward(ch, message(reply, m.Header, content), h.Session)
+	if strings.HasPrefix(h.MsgType, "comm_") && h.MsgType != "comm_info_request" {
+		ch = wire.IOPub
+	}
+	for _, a := range said {
+		l.forward(ch, a, h.Session)
+	}
 	l.forward(wire.IOPub, status(m.Header, "idle"), "")
 	return true
 }
 
 // message makes a message of the hub's own, in the name of the kernel.
 func message(kind string, parent, content []byte) *wire.Message {
+	return messageOf(hubSession, kind, parent, content)
+}
+
+func messageOf(session, kind string, parent, content []byte) *wire.Message {
+	if session == "" {
+		session = hubSession
+	}
 	header, _ := json.Marshal(wire.Header{
-		MsgID: newID(), MsgType: kind, Session: hubSession, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
+		MsgID: newID(), MsgType: kind, Session: session, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
 	})
 	return &wire.Message{Header: header, Parent: parent, Content: content}
 }
 
 func status(parent []byte, state string) *wire.Message {
-	return message("status", parent, fmt.Appendf(nil, `{"execution_state":%q}`, state))
+	return message("status", parent, statusContent(state))
 }
+
+func statusContent(state string) []byte { return fmt.Appendf(nil, `{"execution_state":%q}`, state) }

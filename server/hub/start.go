@@ -15,6 +15,7 @@ import (
 	"cellar/internal/fault"
 	"cellar/kernel"
 	"cellar/kernel/keep"
+	"cellar/kernel/wire"
 )
 
 // kernelUID is the user that kernels run as, inside their containers.
@@ -64,6 +65,9 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 
 // start creates a fresh container for l, whose deed is held.
 func (h *Hub) start(ctx context.Context, l *Live) error {
+	l.mu.Lock()
+	l.began = time.Now()
+	l.mu.Unlock()
 	c, err := h.container(ctx, l)
 	if err == nil {
 		if err = h.Runtime.Create(ctx, c); err == nil {
@@ -122,11 +126,11 @@ func (l *Live) fail(ctx context.Context, why string) {
 // what ran.
 func (l *Live) toldDead() {
 	l.mu.Lock()
-	cut := l.book.abortOpen(time.Now())
+	cut := l.answerOpen(l.rec.Detail, true)
 	l.busy = "dead"
 	l.waking = false
 	l.out, l.outBytes = nil, 0
-	l.forward(3, status(nil, "dead"), "")
+	l.forward(wire.IOPub, l.says("status", nil, statusContent("dead")), "")
 	l.mu.Unlock()
 	l.cutOff(cut)
 	l.h.wg.Go(func() { l.persist(l.h.ctx) })
@@ -156,7 +160,7 @@ func (h *Hub) container(ctx context.Context, l *Live) (kernel.Container, error) 
 		return kernel.Container{}, err
 	}
 	s, _ := h.specFor(rec) // thawing needs none: a process comes back as it was
-	c := h.base(p, s, fmt.Sprintf("%s-%d", rec.ID, rec.Incarnation), "kernel", rec.Parts)
+	c := h.base(p, s, containerName(rec.ID, rec.Incarnation), "kernel", rec.Parts)
 	c.Labels["cellar.kernel"] = string(rec.ID)
 	c.Image = rec.Image
 	c.Limits = h.limits(conf, l)
@@ -247,77 +251,6 @@ func (h *Hub) freeAddress() uint32 {
 		}
 	}
 	return 0
-}
-
-// kernelEnded reacts to the end of the kernel's process while its keeper lives.
-func (l *Live) kernelEnded(e keep.Event) {
-	l.mu.Lock()
-	state := l.rec.State
-	stale := l.rec.Container == ""
-	l.mu.Unlock()
-	if stale || (state != kernel.Running && state != kernel.Starting) {
-		return
-	}
-	why := fmt.Sprintf("The kernel ended with status %d.", e.Code)
-	if e.Signal != "" {
-		why = fmt.Sprintf("The kernel was ended by a signal: %s.", e.Signal)
-		if u, err := l.h.Runtime.Usage(l.h.ctx, l.Record().Container); err == nil && u.OOMs > 0 {
-			why = fmt.Sprintf("The kernel was killed because it used more than its %d MiB of memory. Choose a larger configuration and run it again.", u.Limit>>20)
-		}
-	}
-	if d := strings.TrimSpace(e.Detail); d != "" && state == kernel.Starting {
-		why += " It said: " + lastLine(d)
-	}
-	l.h.Log.Warn("kernel ended", "kernel", l.rec.ID, "code", e.Code, "signal", e.Signal, "stderr", e.Detail)
-	release, err := l.take(l.h.ctx)
-	if err != nil {
-		return
-	}
-	defer release()
-	if l.Record().State != state {
-		return
-	}
-	l.unlink()
-	l.fail(l.h.ctx, why)
-}
-
-func lastLine(s string) string {
-	if i := strings.LastIndexByte(s, '\n'); i >= 0 {
-		s = s[i+1:]
-	}
-	return s[:min(len(s), 300)]
-}
-
-// lost reacts to the end of the connection to a keeper that we did not close.
-func (l *Live) lost(cause error) {
-	release, err := l.take(l.h.ctx)
-	if err != nil {
-		return
-	}
-	defer release()
-	l.mu.Lock()
-	name, linked := l.rec.Container, l.link != nil
-	l.mu.Unlock()
-	if name == "" || linked {
-		return
-	}
-	list, err := l.h.containers(l.h.ctx)
-	if err == nil {
-		for _, s := range list {
-			if s.Name == name && s.Running {
-				if err = l.connect(l.h.ctx); err == nil {
-					return
-				}
-			}
-		}
-	}
-	l.h.Log.Warn("container is gone", "kernel", l.rec.ID, "container", name, "cause", cause, "error", err)
-	l.hearLeft() // the line may have broken before all of it was heard
-	why := "The kernel's container ended."
-	if u, err := l.h.Runtime.Usage(l.h.ctx, name); err == nil && u.OOMs > 0 {
-		why = "The kernel was killed because it used more memory than it may. Choose a larger configuration and run it again."
-	}
-	l.fail(l.h.ctx, why)
 }
 
 // Interrupt stops the running cell.

@@ -75,6 +75,9 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	if err := h.settled(ctx, rec.Container); err != nil {
 		return err
 	}
+	if err := l.stillThere(); err != nil {
+		return err
+	}
 	u, _ := h.Runtime.Usage(ctx, rec.Container)
 	if conf.Memory > 0 && u.Memory >= conf.Memory {
 		return fault.Newf(fault.Conflict, "does_not_fit", "The kernel uses %d MiB, and %s has %d MiB. Free some memory first.", u.Memory>>20, conf.Name, conf.Memory>>20)
@@ -94,6 +97,9 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	err := h.step("move.recorded")
 	l.hook(ctx, keep.HookBefore, reasonSwitch)
 	l.unlink()
+	if err == nil {
+		err = l.stillThere() // a hook may have ended it
+	}
 	if err == nil {
 		err = h.freezeInto(ctx, l, id)
 	}

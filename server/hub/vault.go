@@ -20,10 +20,11 @@ import (
 const manifestName = "manifest.json"
 
 type manifest struct {
-	Checkpoint Checkpoint `json:"checkpoint"`
-	RunsFrom   uint64     `json:"runs_from"` // after this record the journal has all that was going on
-	Boot       string     `json:"boot"`
-	Variables  []Variable `json:"variables"` // null: not known
+	Checkpoint Checkpoint        `json:"checkpoint"`
+	RunsFrom   uint64            `json:"runs_from"` // after this record the journal has all that was going on
+	Boot       string            `json:"boot"`
+	Variables  []Variable        `json:"variables"` // null: not known
+	Comms      map[string]commOf `json:"comms"`     // null: not known
 	// Of the kernel, for a session that goes on from here when it is no more.
 	Spec          string `json:"spec"`
 	Dir           string `json:"dir"`
@@ -85,9 +86,14 @@ func (h *Hub) finish(l *Live, c Checkpoint, runsFrom uint64, nb []byte, vars []V
 		return c, err
 	}
 	c.Added = c.Size
-	rec := l.Record()
+	l.mu.Lock()
+	rec, with := l.rec, l.comms
+	l.mu.Unlock()
+	if with.Checkpoint != c.ID {
+		with.List = nil
+	}
 	b, err := json.Marshal(manifest{
-		Checkpoint: c, RunsFrom: runsFrom, Boot: bootID(), Variables: vars, Spec: rec.Spec, Dir: rec.Dir, Configuration: rec.Configuration,
+		Checkpoint: c, Comms: with.List, RunsFrom: runsFrom, Boot: bootID(), Variables: vars, Spec: rec.Spec, Dir: rec.Dir, Configuration: rec.Configuration,
 	})
 	if err != nil {
 		return c, err

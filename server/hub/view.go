@@ -30,6 +30,7 @@ type View struct {
 	Base           string       `json:"base,omitempty" doc:"the checkpoint that its state came from last, or that was kept of it last"`
 	WokeAt         *time.Time   `json:"woke_at,omitempty" doc:"when it last came back from hibernation, since the server's start"`
 	WakeMS         float64      `json:"wake_ms,omitempty" doc:"how long that took, in milliseconds"`
+	Died           *Died        `json:"died,omitempty" doc:"how the kernel ended by itself; told until something is run in its next life"`
 	Gone           bool         `json:"gone,omitempty"` // shut down for good
 }
 
@@ -46,7 +47,7 @@ func (l *Live) view(notebook string) View {
 	v := View{
 		ID: l.rec.ID, State: l.rec.State, StateDetail: l.rec.Detail, Since: l.rec.Since, Configuration: l.rec.Configuration,
 		Machine: "local", Spec: spec, Notebook: notebook, ExecutionState: l.executionState(), LastActivity: l.rec.ActiveAt,
-		Connections: len(l.clients), Checkpoint: l.rec.Checkpoint, Base: l.rec.Base,
+		Connections: len(l.clients), Checkpoint: l.rec.Checkpoint, Base: l.rec.Base, Died: l.died,
 	}
 	if l.rec.Container != "" {
 		v.CPUPercent, v.MemoryBytes, v.MemoryLimit = l.cpu*100, l.usage.Memory, l.usage.Limit

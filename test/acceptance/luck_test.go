@@ -36,22 +36,25 @@ func TestBadLuck(t *testing.T) {
 		s := h.Open(p, k)
 		s.Exec("1")
 		s.Send("x = bytearray(3 << 30)", "")
-		v := h.await(p, k, "dead")
-		if !strings.Contains(v.StateDetail, "memory") {
-			t.Errorf("told: %s", v.StateDetail)
+		soon(t, func() bool { return h.died(p, k) != nil })
+		if d := h.died(p, k); !strings.Contains(d.Reason, "2048 MiB of memory") {
+			t.Errorf("told: %s", d.Reason)
 		}
-		h.Want(200, "POST", "/projects/"+p+"/api/kernels/"+k+"/restart", nil, nil)
+		h.await(p, k, "running")
+		if v := h.kernel(p, k); !strings.Contains(v.StateDetail, "Started again at") || !strings.Contains(v.StateDetail, "memory") {
+			t.Errorf("told of what runs now: %s", v.StateDetail)
+		}
 		if got := h.Open(p, k).Exec("1+1"); got != "2" {
-			t.Errorf("after a restart: %s", got)
+			t.Errorf("started again: %s", got)
 		}
 	})
 	run("kernel that ends itself", func(t *testing.T) {
 		s := h.Open(p, k)
 		s.Send("import os; os._exit(3)", "")
-		if v := h.await(p, k, "dead"); !strings.Contains(v.StateDetail, "3") {
-			t.Errorf("told: %s", v.StateDetail)
+		soon(t, func() bool { return h.died(p, k) != nil })
+		if d := h.died(p, k); !strings.Contains(d.Reason, "status 3") {
+			t.Errorf("told: %s", d.Reason)
 		}
-		h.Want(200, "POST", "/projects/"+p+"/api/kernels/"+k+"/restart", nil, nil)
 	})
 	run("interrupt", func(t *testing.T) {
 		s := h.Open(p, k)

@@ -119,12 +119,12 @@ func TestRestartIsUndone(t *testing.T) {
 		t.Errorf("after undoing: x = %s", got)
 	}
 
-	// A dead one has none.
+	// One that ended by itself has none.
 	s.Send("os._exit(3)", "")
-	h.await(p, k, "dead")
+	soon(t, func() bool { return h.died(p, k) != nil })
 	restart()
 	if got := told(); got.Checkpoint != "" || got.Detail != "" {
-		t.Errorf("restarted when it was dead: %+v", got)
+		t.Errorf("restarted after it ended: %+v", got)
 	}
 
 	// After the hub has been away it is still known that something was run.

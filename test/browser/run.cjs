@@ -7,6 +7,7 @@ const { Hub, root } = require('./lib/hub.cjs');
 const { Report } = require('./lib/report.cjs');
 const { commute } = require('./checks/commute.cjs');
 const back = require('./checks/back.cjs');
+const dies = require('./checks/dies.cjs');
 const { hostile } = require('./checks/hostile.cjs');
 const keeping = require('./checks/keeping.cjs');
 const language = require('./checks/language.cjs');
@@ -14,6 +15,7 @@ const manners = require('./checks/manners.cjs');
 const packages = require('./checks/packages.cjs');
 const tour = require('./checks/tour.cjs');
 const variables = require('./checks/variables.cjs');
+const widgets = require('./checks/widgets.cjs');
 
 /** Milliseconds for all of it, the commute not counted. */
 const LIMIT = 1_000_000;
@@ -24,6 +26,7 @@ const GROUPS = [
   [3, tour.switching],
   [4, commute],
   [5, keeping.checkpoints],
+  [5, dies.goneAndBack],
   [6, keeping.publish],
   [7, manners.secondUser],
   [9, language.editor],
@@ -42,6 +45,7 @@ const GROUPS = [
   [13, variables.panel],
   [13, variables.dark],
   [8, manners.quiet],
+  [13, widgets.afterSleep],
   [12, hostile]
 ];
 

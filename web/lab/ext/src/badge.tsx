@@ -4,6 +4,7 @@ import * as hub from './hub';
 
 const WORDS: Record<string, [label: string, explanation: string]> = {
   starting: ['Starting', 'The kernel is starting.'],
+  restarting: ['Restarting', 'The kernel ended by itself. It starts again, with nothing in it.'],
   running: ['Running', 'The kernel is running.'],
   idle: ['Idle', 'The kernel waits for work.'],
   busy: ['Busy', 'The kernel is working.'],
@@ -28,7 +29,7 @@ export class KernelBadge extends KernelWidget {
     this.node.dataset.state = state;
     this.node.title = [explanation, kernel?.state_detail].filter(Boolean).join('\n');
     // Busy and idle alternate with every cell: they are shown, not announced.
-    const announced = WORDS[kernel?.state ?? 'none']?.[1];
+    const announced = WORDS[state === 'restarting' ? state : (kernel?.state ?? 'none')]?.[1];
     return (
       <>
         <span className="cellar-KernelBadge-dot" aria-hidden="true" />
@@ -49,7 +50,7 @@ export class KernelBadge extends KernelWidget {
     }
     const state: hub.KernelState = this.kernel?.state ?? 'running';
     if (state !== 'running') {
-      return state;
+      return state === 'starting' && this.kernel?.died ? 'restarting' : state;
     }
     const jupyter = this.session.session?.kernel?.status;
     return jupyter === 'idle' || jupyter === 'busy' || jupyter === 'starting' ? jupyter : 'running';

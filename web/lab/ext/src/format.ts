@@ -25,6 +25,14 @@ export function ago(time: string, now = Date.now()): string {
   return Math.abs(seconds) < 10 ? 'just now' : relative.format(Math.round(seconds / size), unit);
 }
 
+/** "12:04", or "Mar 3, 12:04" of another day. */
+export function moment(time: string): string {
+  const at = new Date(time);
+  const hours: Intl.DateTimeFormatOptions = { hour: '2-digit', minute: '2-digit' };
+  const today = at.toDateString() === new Date().toDateString();
+  return today ? at.toLocaleTimeString([], hours) : at.toLocaleString([], { month: 'short', day: 'numeric', ...hours });
+}
+
 export const plural = (n: number, noun: string) => `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
 
 /** "38 min", "2 h 5 min", "4.2 s", "180 ms". */

@@ -54,6 +54,16 @@ export interface Kernel {
   /** when it last came back from hibernation, and how long that took */
   woke_at?: string;
   wake_ms?: number;
+  /** how it ended by itself; told until something is run in its next life */
+  died?: Died;
+}
+
+export interface Died {
+  at: string;
+  reason: string;
+  /** the newest of the kernel; absent when it has none */
+  checkpoint?: string;
+  checkpoint_at?: string;
 }
 
 /** A kernel was restarted. */

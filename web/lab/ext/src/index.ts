@@ -9,6 +9,7 @@ import { ITranslator } from '@jupyterlab/translation';
 import { KernelBadge } from './badge';
 import { CheckpointPanel, saveCheckpoint } from './checkpoints';
 import { ConfigurationButton } from './configuration';
+import { tellDeaths } from './died';
 import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
@@ -242,6 +243,14 @@ const restart: JupyterFrontEndPlugin<void> = {
   activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => offerUndo(tracker, kernels)
 };
 
+const died: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:died',
+  description: 'Says why a kernel ended by itself, and offers its newest checkpoint.',
+  autoStart: true,
+  requires: [INotebookTracker, IKernels],
+  activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => tellDeaths(tracker, kernels)
+};
+
 const saving: JupyterFrontEndPlugin<void> = {
   id: '@cellar/lab:saving',
   description: 'Saves notebooks as they are worked on.',
@@ -318,4 +327,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, variables, publish, runs, marks, notify, restart, saving, language, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, variables, publish, runs, marks, notify, restart, died, saving, language, wording, status, home, plugin];

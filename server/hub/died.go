@@ -1,0 +1,297 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"cellar/internal/fault"
+	"cellar/kernel"
+	"cellar/kernel/keep"
+	"cellar/kernel/wire"
+)
+
+// Died is how a kernel ended by itself last. It is told until somebody runs
+// something in the life that followed, or gives it another.
+type Died struct {
+	At           time.Time  `json:"at"`
+	Reason       string     `json:"reason" doc:"for a person to read"`
+	Checkpoint   string     `json:"checkpoint,omitempty" doc:"the newest of this kernel; applying it brings its variables back"`
+	CheckpointAt *time.Time `json:"checkpoint_at,omitempty"`
+}
+
+const (
+	// maxRevivals is how often in a row a kernel that ends at once is started again.
+	maxRevivals = 5
+	// stableAfter is how long a life has to last for its end not to be one more of
+	// the same trouble.
+	stableAfter = 10 * time.Second
+	maxDiedFile = 64 << 10
+)
+
+var errKernelEnded = fault.New(fault.Conflict, "kernel_ended", "The kernel has just ended by itself. It is started again, with nothing in it.")
+
+// kernelEnded reacts to the end of the kernel's process in a container whose
+// keeper lives. It is told by the journal, and by the keeper when the hub
+// connects to it: either may be missed.
+func (l *Live) kernelEnded(container string) {
+	release, err := l.take(l.h.ctx)
+	if err != nil {
+		return
+	}
+	defer release()
+	rec := l.Record()
+	if container == "" || rec.Container != container || (rec.State != kernel.Running && rec.State != kernel.Starting) {
+		return // whoever had the deed has seen to it, or takes it up when the kernel wakes
+	}
+	l.unlink()
+	l.hearLeft()
+	l.ended(l.whyEnded(container))
+}
+
+// lost reacts to the end of the connection to a keeper that we did not close.
+func (l *Live) lost(cause error) {
+	release, err := l.take(l.h.ctx)
+	if err != nil {
+		return
+	}
+	defer release()
+	l.mu.Lock()
+	name, linked := l.rec.Container, l.link != nil
+	l.mu.Unlock()
+	if name == "" || linked {
+		return
+	}
+	list, err := l.h.containers(l.h.ctx)
+	if err == nil {
+		for _, s := range list {
+			if s.Name == name && s.Running {
+				if err = l.connect(l.h.ctx); err == nil {
+					return
+				}
+			}
+		}
+	}
+	l.h.Log.Warn("container is gone", "kernel", l.rec.ID, "container", name, "cause", cause, "error", err)
+	l.hearLeft() // the line may have broken before all of it was heard
+	l.ended(l.whyEnded(name))
+}
+
+// whyEnded says in a sentence why a kernel ended. What the keeper tells is the
+// kernel's own word; what the limit on memory did is the machine's.
+func (l *Live) whyEnded(container string) string {
+	l.mu.Lock()
+	e, starting := l.exit, l.rec.State == kernel.Starting
+	l.mu.Unlock()
+	why := "The kernel's container ended."
+	switch {
+	case e != nil && e.Signal != "":
+		why = fmt.Sprintf("The kernel was ended by a signal: %s.", cut(e.Signal))
+	case e != nil:
+		why = fmt.Sprintf("The kernel ended with status %d.", e.Code)
+	}
+	if e == nil || e.Signal != "" {
+		if u, err := l.h.Runtime.Usage(l.h.ctx, container); err == nil && u.OOMs > 0 {
+			why = fmt.Sprintf("The kernel was killed because it used more than its %d MiB of memory. Choose a larger configuration and run it again.", u.Limit>>20)
+		}
+	}
+	if e != nil {
+		l.h.Log.Warn("kernel ended", "kernel", l.rec.ID, "code", e.Code, "signal", e.Signal, "stderr", e.Detail)
+		if d := strings.TrimSpace(e.Detail); d != "" && starting {
+			why += " It said: " + lastLine(d)
+		}
+	}
+	return why
+}
+
+func lastLine(s string) string {
+	if i := strings.LastIndexByte(s, '\n'); i >= 0 {
+		s = s[i+1:]
+	}
+	return s[:min(len(s), 300)]
+}
+
+// ended decides what becomes of a kernel that ended by itself; the deed is held
+// and the link let go of.
+func (l *Live) ended(why string) {
+	h := l.h
+	if h.ctx.Err() != nil || h.stuck(l.Record().Container) {
+		return // the next hub finds it; or drain, which brings back what is in its dump
+	}
+	ctx := context.WithoutCancel(h.ctx)
+	again, why := l.mayRevive(time.Now(), why)
+	died := Died{At: time.Now(), Reason: why}
+	if c, ok := h.newestCheckpoint(ctx, l); ok {
+		died.Checkpoint, died.CheckpointAt = c.ID, &c.CreatedAt
+	}
+	l.setDied(&died)
+	if !again {
+		l.fail(ctx, why)
+		return
+	}
+	if err := h.revive(ctx, l, died); err != nil {
+		h.Log.Error("kernel not started again", "kernel", l.rec.ID, "error", err)
+	}
+}
+
+// mayRevive reports whether a kernel that ended is to be started again; if not,
+// the reason says so. One that never came up is not: it would not the next time.
+func (l *Live) mayRevive(now time.Time, why string) (bool, string) {
+	_, offered := l.h.specFor(l.Record())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !offered:
+		return false, why + " No image of this server has its kernel any more, so it cannot be started again."
+	case l.revived == 0 && l.rec.State == kernel.Starting && !l.hasAnswered():
+		return false, why
+	case l.revived > 0 && now.Sub(l.began) < stableAfter:
+		l.revived++
+	default:
+		l.revived = 1
+	}
+	if l.revived > maxRevivals {
+		return false, fmt.Sprintf("%s It was started again %d times and ended each time, the last time at once.", why, maxRevivals)
+	}
+	return true, why
+}
+
+// hasAnswered reports whether the kernel of this incarnation has; the lock is held.
+func (l *Live) hasAnswered() bool {
+	select {
+	case <-l.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// revive gives a kernel that ended another life in a container of its own: what
+// filled the old one, or was broken in it, goes with it. It is on record that
+// the kernel starts before the old container goes, so that a hub that dies here
+// starts it.
+func (h *Hub) revive(ctx context.Context, l *Live, died Died) error {
+	old := l.Record()
+	err := l.change(ctx, func(k *Kernel) {
+		k.State, k.Container, k.Detail, k.Checkpoint, k.Acked = kernel.Starting, "", died.Reason, "", 0
+		k.Journal = nextJournal(k.Journal)
+	})
+	l.mu.Lock()
+	cut := l.answerOpen(died.Reason, l.hasAnswered())
+	l.newLife(0, 0)
+	l.fresh = true
+	l.forward(wire.IOPub, l.says("status", nil, statusContent("restarting")), "")
+	l.mu.Unlock()
+	l.cutOff(cut)
+	l.persist(ctx) // the journal that has it goes
+	if err == nil {
+		err = h.step("revive.recorded")
+	}
+	if err == nil && old.Container != "" {
+		err = h.Runtime.Remove(ctx, old.Container)
+	}
+	if err == nil {
+		os.RemoveAll(filepath.Join(l.folder(), old.Journal))
+		err = h.step("revive.removed")
+	}
+	if err != nil {
+		l.fail(ctx, died.Reason+" It could not be started again: "+fault.Detail(err))
+		return err
+	}
+	if err := h.start(ctx, l); err != nil {
+		return err
+	}
+	return l.change(ctx, func(k *Kernel) {
+		k.Detail = "Started again at " + died.At.UTC().Format("15:04") + " UTC, without its variables. " + died.Reason
+	})
+}
+
+// stillThere fails when the kernel is known to have ended: what is frozen then
+// is no kernel.
+func (l *Live) stillThere() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.exit != nil {
+		return errKernelEnded
+	}
+	return nil
+}
+
+// stillThereIn is stillThere for the moment at which a journal was copied, or its
+// keeper frozen; from is the first record that the hub has not seen.
+func (l *Live) stillThereIn(journal string, from uint64) error {
+	found := false
+	err := keep.ReadLeft(journal, from, func(r keep.Record) {
+		e, ok := exitOf(r)
+		found = found || ok && e.Event == keep.EventExited
+	})
+	if err != nil {
+		l.h.Log.Warn("journal of a frozen kernel not read", "kernel", l.rec.ID, "error", err)
+	}
+	if found {
+		return errKernelEnded
+	}
+	return nil
+}
+
+// exitOf is the event in a record that tells of the end of a process.
+func exitOf(r keep.Record) (e keep.Event, ok bool) {
+	ok = r.Channel == wire.Event && json.Unmarshal(r.Message.Content, &e) == nil && e.Event == keep.EventExited
+	return e, ok
+}
+
+// newestCheckpoint is the one to go back to.
+func (h *Hub) newestCheckpoint(ctx context.Context, l *Live) (Checkpoint, bool) {
+	list, err := h.Store.Checkpoints(ctx, l.rec.Project)
+	if err != nil {
+		h.Log.Warn("checkpoints not listed", "kernel", l.rec.ID, "error", err)
+	}
+	for _, c := range list {
+		if c.Kernel == l.rec.ID && c.Kind != KindPublish {
+			return c, true
+		}
+	}
+	return Checkpoint{}, false
+}
+
+func (l *Live) diedFile() string { return filepath.Join(l.folder(), "died.json") }
+
+// setDied remembers how the kernel ended, for those who come later; nil forgets it.
+func (l *Live) setDied(d *Died) {
+	l.mu.Lock()
+	had := l.died != nil
+	l.died = d
+	l.mu.Unlock()
+	var err error
+	switch {
+	case d != nil:
+		var b []byte
+		if b, err = json.Marshal(d); err == nil {
+			err = os.WriteFile(l.diedFile(), b, 0o600)
+		}
+	case had:
+		err = os.Remove(l.diedFile())
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		l.h.Log.Warn("the end of a kernel is not kept", "kernel", l.rec.ID, "error", err)
+	}
+}
+
+func (l *Live) readDied() {
+	f, err := os.Open(l.diedFile())
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	var d Died
+	b, err := io.ReadAll(io.LimitReader(f, maxDiedFile))
+	if err == nil && json.Unmarshal(b, &d) == nil {
+		l.died = &d
+	}
+}
