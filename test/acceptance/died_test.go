@@ -79,7 +79,7 @@ func (h *hub) errorsOf(project, path, cell string) (out []string) {
 // that ran and of those behind it, the restart.
 func TestKernelDies(t *testing.T) {
 	h := startHub(t)
-	const words = "print('last words', flush=True)\n"
+	const words = "print('last words', flush=True); time.sleep(.3)\n" // the kernel sends in a thread of its own
 	for name, c := range map[string]struct{ code, reason string }{
 		"by itself":      {words + "os._exit(3)", "ended with status 3"},
 		"segfault":       {words + "import ctypes; ctypes.string_at(0)", "segmentation fault"},
