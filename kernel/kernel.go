@@ -30,8 +30,8 @@ const (
 var transitions = map[State][]State{
 	Starting:   {Running, Dead},
 	Running:    {Switching, Freezing, Starting, Resuming, Dead},
-	Switching:  {Running, Hibernated, Dead},
-	Freezing:   {Running, Hibernated, Dead},
+	Switching:  {Running, Hibernated, Starting, Dead}, // starting anew: it was lost meanwhile
+	Freezing:   {Running, Hibernated, Starting, Dead},
 	Hibernated: {Resuming, Starting, Dead},
 	Resuming:   {Running, Hibernated, Dead},
 	Dead:       {Starting, Resuming},

@@ -10,8 +10,8 @@ func TestTransitions(t *testing.T) {
 		//          S R W F H M D   Starting Running sWitching Freezing Hibernated resuMing Dead
 		Starting:   ". x . . . . x",
 		Running:    "x . x x . x x",
-		Switching:  ". x . . x . x",
-		Freezing:   ". x . . x . x",
+		Switching:  "x x . . x . x",
+		Freezing:   "x x . . x . x",
 		Hibernated: "x . . . . x x",
 		Resuming:   ". x . . x . x",
 		Dead:       "x . . . . x .",

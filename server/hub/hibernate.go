@@ -170,7 +170,7 @@ func (h *Hub) backToRunning(ctx context.Context, l *Live, id string, cause error
 		}
 	}
 	if err != nil {
-		l.fail(ctx, "The kernel was lost while it was frozen. Its last checkpoint can be applied.")
+		l.ended("The kernel was lost while it was frozen.") // as when it is killed in the middle of a dump
 		return errors.Join(cannotFreeze(cause), err)
 	}
 	return errors.Join(cannotFreeze(cause), os.RemoveAll(filepath.Dir(h.dumpDir(id))))

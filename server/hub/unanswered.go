@@ -17,6 +17,7 @@ type unanswered struct {
 	id, session string
 	header      []byte
 	late        bool // it came when the kernel had ended already
+	idle        bool // the kernel is through with it: only its reply was lost
 }
 
 // maxUnanswered bounds how many are remembered; those beyond get no reply.
@@ -32,13 +33,18 @@ func (l *Live) noteAsked(r keep.Record, h, parent wire.Header) (heard bool) {
 	switch {
 	case r.Channel == wire.Request && h.Session != hubSession:
 		if len(l.unanswered) < maxUnanswered {
-			l.unanswered = append(l.unanswered, unanswered{h.MsgID, h.Session, bytes.Clone(r.Message.Header), l.exit != nil})
+			l.unanswered = append(l.unanswered, unanswered{h.MsgID, h.Session, bytes.Clone(r.Message.Header), l.exit != nil, false})
 		}
 		return l.died != nil
 	case r.Channel == wire.Shell && h.MsgType == "execute_reply":
 		l.unanswered = slices.DeleteFunc(l.unanswered, func(u unanswered) bool { return u.id == parent.MsgID })
 	case r.Channel == wire.IOPub && len(h.Session) <= maxVoice:
 		l.voice = h.Session
+		if h.MsgType == "status" && bytes.Contains(r.Message.Content, []byte(`"idle"`)) {
+			for i := range l.unanswered {
+				l.unanswered[i].idle = l.unanswered[i].idle || l.unanswered[i].id == parent.MsgID
+			}
+		}
 	}
 	return false
 }
@@ -58,9 +64,10 @@ const deadKernel = "DeadKernelError"
 // in the hub for a kernel that has not answered yet goes on waiting if sent is
 // false. The lock is held; it returns the runs that ended.
 func (l *Live) answerOpen(why string, sent bool) []*Run {
+	// The oldest is the one that ran, even if the kernel had no time to say so.
+	first := slices.IndexFunc(l.unanswered, func(u unanswered) bool { return !u.idle })
 	for i, u := range l.unanswered {
-		// The oldest is the one that ran, even if the kernel had no time to say so.
-		l.answer(u, l.book.byMsg[u.id], i == 0 && !u.late, why)
+		l.answer(u, l.book.byMsg[u.id], i == first && !u.late, why)
 	}
 	l.unanswered = nil
 	for _, o := range slices.Clone(l.out) {
@@ -69,7 +76,7 @@ func (l *Live) answerOpen(why string, sent bool) []*Run {
 			continue
 		}
 		l.drop(o)
-		l.answer(unanswered{o.msgID, h.Session, o.m.Header, true}, nil, false, why)
+		l.answer(unanswered{o.msgID, h.Session, o.m.Header, true, false}, nil, false, why)
 	}
 	cut := l.book.abortOpen(time.Now())
 	for _, run := range cut {
