@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"cellar/internal/fault"
@@ -72,7 +74,10 @@ func (l *Live) lost(cause error) {
 	if err == nil {
 		for _, s := range list {
 			if s.Name == name && s.Running {
-				if err = l.connect(l.h.ctx); err == nil {
+				ctx, done := l.h.whileRuns(l.h.ctx, name) // it may be just about to end
+				err = l.connect(ctx)
+				done()
+				if err == nil {
 					return
 				}
 			}
@@ -82,6 +87,32 @@ func (l *Live) lost(cause error) {
 	l.hearLeft() // the line may have broken before all of it was heard
 	l.ended(l.whyEnded(name))
 }
+
+// whileRuns gives a context that ends soon after a container has. Call the
+// function when done.
+func (h *Hub) whileRuns(ctx context.Context, name string) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(endsEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			list, err := h.Runtime.List(ctx)
+			if err == nil && !slices.ContainsFunc(list, func(s kernel.Status) bool { return s.Name == name && s.Running }) {
+				cancel()
+			}
+		}
+	})
+	return ctx, func() { cancel(); wg.Wait() }
+}
+
+// endsEvery is how often is looked whether a container has ended.
+const endsEvery = 200 * time.Millisecond
 
 // whyEnded says in a sentence why a kernel ended. What the keeper tells is the
 // kernel's own word; what the limit on memory did is the machine's.

@@ -65,7 +65,8 @@ func (l *Live) dial(ctx context.Context, container string, from uint64) (*keep.C
 		conn, err := l.h.Runtime.Dial(ctx, container, keep.Port)
 		if err == nil {
 			var c *keep.Client
-			if c, err = keep.Open(conn, from); err == nil {
+			stop := context.AfterFunc(ctx, func() { conn.Close() })
+			if c, err = keep.Open(conn, from); err == nil && stop() {
 				return c, nil
 			}
 			conn.Close()
