@@ -59,7 +59,7 @@ func TestTorture(t *testing.T) {
 	s.Exec("import os; pid = os.getpid(); n = 0; block = os.urandom(4 << 20); total = hash(block)")
 	s.Close()
 	x.players = []*player{{kernel: k, may: []int{0}}}
-	for end := time.Now().Add(time.Duration(number("CELLAR_TORTURE", 60)) * time.Second); time.Now().Before(end) && !t.Failed(); {
+	for end := time.Now().Add(time.Duration(number("CELLAR_TORTURE", 40)) * time.Second); time.Now().Before(end) && !t.Failed(); {
 		x.turn()
 	}
 	for _, p := range x.players {
