@@ -24,13 +24,19 @@ type Trees struct {
 func (t *Trees) Open(p hub.Project) (*contents.Tree, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	dir := t.Dir(p.ID)
 	if tree := t.open[p.ID]; tree != nil {
-		return tree, nil
+		if tree.IsOf(dir) {
+			return tree, nil
+		}
+		// Opened in the name of a project that was being deleted, and there is another by that name.
+		tree.Close()
+		delete(t.open, p.ID)
 	}
 	if t.budget == nil {
 		t.budget = contents.NewBudget()
 	}
-	tree, err := contents.Open(t.Dir(p.ID), contents.Owner{UID: p.FileOwner(), GID: p.FileOwner()}, contents.WithBudget(t.budget))
+	tree, err := contents.Open(dir, contents.Owner{UID: p.FileOwner(), GID: p.FileOwner()}, contents.WithBudget(t.budget))
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,17 @@ func Open(dir string, owner Owner, options ...Option) (*Tree, error) {
 // Close releases the directory. Calls under way end first or fail.
 func (t *Tree) Close() error { return t.root.Close() }
 
+// IsOf reports whether dir is still the directory that the tree was opened on: one that was deleted and
+// made again is another.
+func (t *Tree) IsOf(dir string) bool {
+	mine, err := t.root.Stat(".")
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(dir)
+	return err == nil && os.SameFile(mine, now)
+}
+
 // maxPath bounds an API path in bytes, as systems bound theirs.
 const maxPath = 4096
 
