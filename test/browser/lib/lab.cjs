@@ -20,7 +20,8 @@ class Lab {
     await this.badge.and(this.page.locator(list)).waitFor({ timeout: CELL });
   }
 
-  ready = () => this.state('idle', 'busy', 'running');
+  /** Hibernated is as good: whatever is run wakes it. */
+  ready = () => this.state('idle', 'busy', 'running', 'hibernated');
 
   async openFile(name) {
     const tab = this.page.locator('.lm-DockPanel-tabBar .lm-TabBar-tab').filter({ hasText: name });
