@@ -137,7 +137,8 @@ class Cell {
 
   /** Runs the cell and stays on it. */
   async run() {
-    this.before = await this.prompt.textContent();
+    // Whatever number it gets next is news: a kernel that began anew gives the same ones again.
+    await this.prompt.evaluate(node => (node.textContent = ''));
     if (!(await this.node.evaluate(node => node.contains(document.activeElement)))) {
       await this.focus();
     }
@@ -151,7 +152,7 @@ class Cell {
       async () => {
         const text = (await this.prompt.textContent()).trim(); // innerText is empty out of sight
         const count = /^\[(\d+)\]:$/.exec(text)?.[1];
-        return text !== this.before?.trim() && Number(count);
+        return Number(count);
       },
       limit
     );
