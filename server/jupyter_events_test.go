@@ -25,7 +25,8 @@ func eventDoor(t *testing.T) (d *door, s *httptest.Server, token string) {
 	}
 	d = newDoor(t)
 	d.hub.Data = t.TempDir()
-	d.trees.Dir = func(string) string { return t.TempDir() }
+	files := map[string]string{"p": t.TempDir(), "q": t.TempDir()}
+	d.trees.Dir = func(project string) string { return files[project] }
 	ada, bob := d.user("ada", ""), d.user("bob", "")
 	for id, u := range map[string]hub.User{"p": ada, "q": ada, "theirs": bob} {
 		if _, err := d.hub.Store.AddProject(t.Context(), hub.Project{ID: id, Name: id, Owner: u.ID, CreatedAt: time.Now()}); err != nil {
