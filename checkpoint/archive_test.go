@@ -44,6 +44,16 @@ func (m memoryKeys) PutKey(_ context.Context, kind, id string, sealed []byte) er
 	return nil
 }
 
+func (m memoryKeys) EachKey(_ context.Context, fn func(kind, id string, sealed []byte) error) error {
+	for name, b := range m {
+		kind, id, _ := strings.Cut(name, "/")
+		if err := fn(kind, id, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (m memoryKeys) ReplaceKeys(_ context.Context, change func(kind, id string, sealed []byte) ([]byte, error)) error {
 	for name, b := range m {
 		kind, id, _ := strings.Cut(name, "/")
@@ -255,17 +265,33 @@ func TestKeyring(t *testing.T) {
 }
 
 func TestMasterKey(t *testing.T) {
+	ctx, keys := t.Context(), memoryKeys{}
 	file := filepath.Join(t.TempDir(), "master.key")
-	key, err := MasterKey(file)
+	first, err := OpenKeyring(ctx, file, keys)
 	ok(t, err)
 	st, err := os.Stat(file)
 	ok(t, err)
-	if again, err := MasterKey(file); err != nil || again != key || st.Mode().Perm() != 0o600 {
-		t.Errorf("read again: %v, mode %s", err, st.Mode())
+	if again, err := OpenKeyring(ctx, file, keys); err != nil || again.Master != first.Master || st.Mode().Perm() != 0o600 {
+		t.Errorf("opened again: %v, mode %s", err, st.Mode())
+	}
+	_, err = first.Tenant(ctx, "ann")
+	ok(t, err)
+	_, err = OpenKeyring(ctx, file, keys)
+	ok(t, err)
+	other := filepath.Join(t.TempDir(), "other.key")
+	if _, err := OpenKeyring(ctx, other, keys); err == nil {
+		t.Error("a new key was made although another one is needed")
+	}
+	if _, err := os.Stat(other); err == nil {
+		t.Error("a file was made for it")
+	}
+	ok(t, writeKey(other, vault.Key{9}))
+	if _, err := OpenKeyring(ctx, other, keys); fault.CodeOf(err) != "master_key" {
+		t.Errorf("another master key: %v", err)
 	}
 	for _, bad := range []string{"", "xyz", strings.Repeat("0", 63), strings.Repeat("0", 66)} {
 		ok(t, os.WriteFile(file, []byte(bad), 0o600))
-		if _, err := MasterKey(file); err == nil {
+		if _, err := OpenKeyring(ctx, file, keys); err == nil {
 			t.Errorf("%q is taken for a key", bad)
 		}
 	}

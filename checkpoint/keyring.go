@@ -22,6 +22,7 @@ import (
 type Wrapped interface {
 	Key(ctx context.Context, kind, id string) ([]byte, error)
 	PutKey(ctx context.Context, kind, id string, sealed []byte) error
+	EachKey(ctx context.Context, fn func(kind, id string, sealed []byte) error) error
 	ReplaceKeys(ctx context.Context, change func(kind, id string, sealed []byte) ([]byte, error)) error
 }
 
@@ -132,14 +133,39 @@ func unseal(master vault.Key, kind, id string, sealed []byte) (key vault.Key, er
 
 var errMaster = fault.New(fault.Unavailable, "master_key", "The master key is not the one that the checkpoints' keys were sealed with.")
 
-// MasterKey reads the master key from a file, 64 hexadecimal digits, and makes
-// the file when it is missing.
-func MasterKey(file string) (key vault.Key, err error) {
-	b, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		rand.Read(key[:])
-		return key, writeKey(file, key)
+// OpenKeyring opens the keys in store with the master key in a file, and makes the
+// file when it is missing and seals nothing yet. A master key that is another one
+// is refused here, not when somebody's session is to wake.
+func OpenKeyring(ctx context.Context, file string, store Wrapped) (*Keyring, error) {
+	used := false
+	master, err := readKey(file)
+	k := &Keyring{Master: master, Store: store}
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing {
+		return nil, err
 	}
+	err = store.EachKey(ctx, func(kind, id string, sealed []byte) error {
+		if used = true; missing {
+			return nil
+		}
+		_, err := unseal(master, kind, id, sealed)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", file, err)
+	case missing && used:
+		return nil, fmt.Errorf("the master key %s is missing, and stored checkpoints need it; name its file with --master-key, or put it back", file)
+	case missing:
+		rand.Read(k.Master[:])
+		return k, writeKey(file, k.Master)
+	}
+	return k, nil
+}
+
+// readKey reads a key from a file, 64 hexadecimal digits.
+func readKey(file string) (key vault.Key, err error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return key, err
 	}

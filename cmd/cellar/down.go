@@ -49,7 +49,7 @@ func (c *downCmd) Run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer w.close()
-	if w.archive, err = c.archive(w.Data, w.store); err != nil {
+	if w.archive, err = c.archive(ctx, w.Data, w.store); err != nil {
 		return err
 	}
 	kept, failed := 0, error(nil)

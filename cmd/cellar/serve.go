@@ -98,7 +98,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if w.archive, err = c.archive(w.Data, w.store); err != nil {
+	if w.archive, err = c.archive(ctx, w.Data, w.store); err != nil {
 		return err
 	}
 	supervised, unsupervise := context.WithCancel(context.WithoutCancel(ctx))

@@ -24,16 +24,16 @@ type keyFlags struct {
 }
 
 // archive opens the checkpoints of a data folder.
-func (k keyFlags) archive(data string, db *store.Store) (*checkpoint.Archive, error) {
+func (k keyFlags) archive(ctx context.Context, data string, db *store.Store) (*checkpoint.Archive, error) {
 	file := k.MasterKey
 	if file == "" {
 		file = filepath.Join(data, "master.key")
 	}
-	key, err := checkpoint.MasterKey(file)
+	keys, err := checkpoint.OpenKeyring(ctx, file, db)
 	if err != nil {
 		return nil, err
 	}
-	return &checkpoint.Archive{Dir: filepath.Join(data, "archive"), Keys: &checkpoint.Keyring{Master: key, Store: db}}, nil
+	return &checkpoint.Archive{Dir: filepath.Join(data, "archive"), Keys: keys}, nil
 }
 
 // each calls fn for every vault of a data folder on which no hub runs.
@@ -54,7 +54,7 @@ func (d dataFlags) each(ctx context.Context, k keyFlags, fn func(a *checkpoint.A
 	if w.store, err = store.Open(ctx, filepath.Join(d.Data, "cellar.db")); err != nil {
 		return err
 	}
-	a, err := k.archive(d.Data, w.store)
+	a, err := k.archive(ctx, d.Data, w.store)
 	if err != nil {
 		return err
 	}

@@ -85,6 +85,8 @@ func (l *Live) newLife(from, seen uint64) {
 	l.seq, l.quietUntil, l.gapUntil = from, seen, 0
 	l.rec.Acked = from
 	l.busy = "idle"
+	l.unsaved.saved()
+	l.recall.newLife()
 }
 
 // goBack restores c in a lineage of its own: the journal as it was then.
@@ -108,7 +110,6 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 	}
 	l.mu.Lock()
 	l.newLife(m.RunsFrom, c.Seq)
-	l.unsaved.saved()
 	l.fresh, l.revived = false, 0
 	l.mu.Unlock()
 	l.setDied(nil)

@@ -110,6 +110,11 @@ func (h *Hub) fillBranch(p Project, l *Live, c Checkpoint, m manifest) error {
 	if err := copyTree(filepath.Join(h.vaultDir(c.ID), "journal"), l.journalDir(), p.FileOwner(), 1<<50); err != nil {
 		return err
 	}
+	l.keepComms(c.ID, m.Comms)
+	l.mu.Lock()
+	l.newLife(m.RunsFrom, c.Seq)
+	l.fresh = false
+	l.mu.Unlock()
 	if old, err := h.Live(p.ID, c.Kernel); err == nil {
 		if b, err := os.ReadFile(old.infoFile()); err == nil { // what it answers while it sleeps
 			l.info = b
@@ -122,11 +127,6 @@ func (h *Hub) fillBranch(p Project, l *Live, c Checkpoint, m manifest) error {
 			l.keepRecall()
 		}
 	}
-	l.keepComms(c.ID, m.Comms)
-	l.mu.Lock()
-	l.newLife(m.RunsFrom, c.Seq)
-	l.fresh = false
-	l.mu.Unlock()
 	return nil
 }
 

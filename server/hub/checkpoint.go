@@ -87,7 +87,8 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 	l.hook(ctx, keep.HookBefore, reasonOf(kind))
 	l.unlink()
 	l.mu.Lock()
-	l.unsaved.saved()
+	unsaved := l.unsaved.since
+	l.unsaved.saved() // what is run from here on is not in it
 	l.mu.Unlock()
 	journal := filepath.Join(dir, "journal")
 	if err = l.stillThere(); err == nil { // a hook may have ended it
@@ -125,6 +126,11 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 		l.cameFrom(ctx, c.ID)
 	}
 	if err != nil {
+		l.mu.Lock()
+		if l.unsaved.since.IsZero() {
+			l.unsaved.since = unsaved
+		}
+		l.mu.Unlock()
 		return c, errors.Join(cannotFreeze(err), os.RemoveAll(dir))
 	}
 	return c, nil

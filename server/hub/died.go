@@ -210,7 +210,7 @@ func (l *Live) hasAnswered() bool {
 func (h *Hub) revive(ctx context.Context, l *Live, died Died) error {
 	old := l.Record()
 	err := l.change(ctx, func(k *Kernel) {
-		k.State, k.Container, k.Detail, k.Checkpoint, k.Acked = kernel.Starting, "", died.Reason, "", 0
+		k.State, k.Container, k.Detail, k.Checkpoint, k.Base, k.Acked = kernel.Starting, "", died.Reason, "", "", 0
 		k.Journal = nextJournal(k.Journal)
 	})
 	l.mu.Lock()

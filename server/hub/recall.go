@@ -28,6 +28,9 @@ const (
 	maxWaiting       = 64
 )
 
+// newLife forgets what only the process before knew, and whom it has not answered.
+func (r *recall) newLife() { r.debug, r.waiting = nil, nil }
+
 // tailRequest is a history_request that asks for the newest inputs, as they were
 // typed.
 type tailRequest struct {

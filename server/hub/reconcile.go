@@ -134,6 +134,11 @@ func (h *Hub) takeUp(l *Live, name, dump string) {
 	if !settled && rec.Checkpoint != "" {
 		if giveBack, err := h.borrow(ctx, rec.Project, rec.Checkpoint); err != nil {
 			h.Log.Error("checkpoint not fetched", "kernel", rec.ID, "checkpoint", rec.Checkpoint, "error", err)
+			if rec.State == kernel.Resuming { // it is kept, and may be fetched later
+				l.letGo(ctx)
+				l.force(ctx, kernel.Hibernated, "Waking it failed: "+fault.Detail(err))
+				return
+			}
 		} else {
 			defer giveBack()
 		}

@@ -14,6 +14,22 @@ func (s *Store) PutKey(ctx context.Context, kind, id string, sealed []byte) erro
 	return s.exec(ctx, "INSERT INTO keys (kind, id, sealed) VALUES (?,?,?)", kind, id, sealed)
 }
 
+// EachKey implements checkpoint.Wrapped.
+func (s *Store) EachKey(ctx context.Context, fn func(kind, id string, sealed []byte) error) error {
+	list, err := all(ctx, s, func(r row) (k sealedKey, err error) { return k, r.Scan(&k.kind, &k.id, &k.sealed) }, "SELECT kind, id, sealed FROM keys")
+	for _, k := range list {
+		if err == nil {
+			err = fn(k.kind, k.id, k.sealed)
+		}
+	}
+	return err
+}
+
+type sealedKey struct {
+	kind, id string
+	sealed   []byte
+}
+
 // ReplaceKeys implements checkpoint.Wrapped: all of them or none.
 func (s *Store) ReplaceKeys(ctx context.Context, change func(kind, id string, sealed []byte) ([]byte, error)) error {
 	tx, err := s.write.BeginTx(ctx, nil)
@@ -26,13 +42,9 @@ func (s *Store) ReplaceKeys(ctx context.Context, change func(kind, id string, se
 		return classify(err)
 	}
 	defer rows.Close()
-	type key struct {
-		kind, id string
-		sealed   []byte
-	}
-	var list []key
+	var list []sealedKey
 	for rows.Next() {
-		var k key
+		var k sealedKey
 		if err := rows.Scan(&k.kind, &k.id, &k.sealed); err != nil {
 			return err
 		}
