@@ -122,10 +122,10 @@ func closed(t *testing.T, ws *websocket.Conn) *websocket.CloseError {
 	}
 }
 
-func TestASlowClientIsClosed(t *testing.T) {
+func TestASlowClientIsTold(t *testing.T) {
 	b := newBridge(t, 10)
 	ws := b.connect(t, true)
-	b.q.Push(item("more than the queue holds"))
+	b.q.Close(ErrSlow)
 	if ce := closed(t, ws); ce.Code != websocket.CloseTryAgainLater || !strings.Contains(ce.Text, "too slowly") {
 		t.Errorf("closed with %v", ce)
 	}

@@ -19,42 +19,66 @@ type Item struct {
 // size is what an item counts for: its bytes and what keeping it takes.
 func (i Item) size() int { return i.Message.Size() + 64 }
 
-// ErrSlow ends a client that does not read: what waited for it is in the
-// notebook and comes again when it reconnects.
-var ErrSlow = errors.New("this client reads too slowly; reconnect to catch up")
+// ErrSlow ends a client that read so slowly that what it missed is not kept any
+// more: the notebook has it.
+var ErrSlow = errors.New("this client reads too slowly: what it missed is in the notebook only; reconnect")
 
-// Queue holds what one client has still to get, bounded in bytes. Over the
-// bound it is closed with ErrSlow: one slow client never holds others back.
+// Queue holds what one client has still to get, bounded in bytes. What does not
+// fit is refused, and has to be fetched again once there is room: one slow client
+// never holds others back.
 type Queue struct {
 	mu    sync.Mutex
 	items []Item
 	bytes int
 	limit int
 	wake  chan struct{} // holds a token while items or err wait
+	room  chan struct{} // holds a token after items were taken, or at the end
 	err   error
 }
 
 // NewQueue returns a queue of at most limit bytes.
-func NewQueue(limit int) *Queue { return &Queue{limit: limit, wake: make(chan struct{}, 1)} }
+func NewQueue(limit int) *Queue {
+	return &Queue{limit: limit, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
 
-// Push adds an item.
-func (q *Queue) Push(i Item) {
+// Push adds an item and reports whether it had room. An empty queue has room for
+// any; one that has ended takes it and forgets it.
+func (q *Queue) Push(i Item) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
-		return
+		return true
 	}
-	if q.bytes += i.size(); q.bytes > q.limit {
-		q.items, q.bytes, q.err = nil, 0, ErrSlow
-	} else {
-		q.items = append(q.items, i)
+	if q.bytes > 0 && q.bytes+i.size() > q.limit {
+		return false
 	}
-	q.signal()
+	q.bytes += i.size()
+	q.items = append(q.items, i)
+	signal(q.wake)
+	return true
 }
 
-func (q *Queue) signal() {
+// Room waits until half of the queue is free; the error is the one that it ended
+// with, or ctx's.
+func (q *Queue) Room(ctx context.Context) error {
+	for {
+		q.mu.Lock()
+		free, err := q.bytes <= q.limit/2, q.err
+		q.mu.Unlock()
+		if err != nil || free {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-q.room:
+		}
+	}
+}
+
+func signal(c chan struct{}) {
 	select {
-	case q.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -66,6 +90,7 @@ func (q *Queue) Pop(ctx context.Context) ([]Item, error) {
 		items, err := q.items, q.err
 		q.items, q.bytes = nil, 0
 		q.mu.Unlock()
+		signal(q.room)
 		if len(items) > 0 {
 			return items, nil
 		}
@@ -88,7 +113,7 @@ func (q *Queue) Unpop(items []Item) {
 	for _, i := range items {
 		q.bytes += i.size()
 	}
-	q.signal()
+	signal(q.wake)
 }
 
 // Close ends the queue: what is in it is still given out, then err.
@@ -98,5 +123,6 @@ func (q *Queue) Close(err error) {
 	if q.err == nil {
 		q.err = err
 	}
-	q.signal()
+	signal(q.wake)
+	signal(q.room)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"cellar/kernel/wire"
@@ -65,20 +66,45 @@ func TestPopWaits(t *testing.T) {
 	}
 }
 
-func TestOverTheLimitAQueueEnds(t *testing.T) {
+func TestOverTheLimitAQueueRefuses(t *testing.T) {
 	q := NewQueue(2 * item("a").size())
+	var took []bool
+	for _, s := range []string{"a", "b", "c"} { // two are exactly the limit
+		took = append(took, q.Push(item(s)))
+	}
+	if !slices.Equal(took, []bool{true, true, false}) {
+		t.Errorf("took %v", took)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := q.Room(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a full queue has room: %v", err)
+	}
+	if got := pop(t, q); !slices.Equal(got, contents("a", "b")) {
+		t.Errorf("got %q", got)
+	}
+	if err := q.Room(ctx); err != nil {
+		t.Errorf("an empty queue has none: %v", err)
+	}
+	if !q.Push(item(strings.Repeat("long", 100))) {
+		t.Error("an empty queue refuses what is larger than it")
+	}
+}
+
+func TestRoomWaits(t *testing.T) {
+	q := NewQueue(item("a").size())
 	q.Push(item("a"))
-	q.Push(item("b")) // exactly at the limit
-	if got := pop(t, q); len(got) != 2 {
-		t.Errorf("at the limit: %q", got)
+	got := make(chan error, 1)
+	go func() { got <- q.Room(context.Background()) }()
+	pop(t, q)
+	if err := <-got; err != nil {
+		t.Error(err)
 	}
-	for _, s := range []string{"a", "b", "c", "d"} {
-		q.Push(item(s))
-	}
-	for range 2 {
-		if items, err := q.Pop(t.Context()); !errors.Is(err, ErrSlow) || items != nil {
-			t.Errorf("over the limit: %v, %v", items, err)
-		}
+	q.Push(item("a"))
+	go func() { got <- q.Room(context.Background()) }()
+	q.Close(ErrSlow)
+	if err := <-got; !errors.Is(err, ErrSlow) {
+		t.Errorf("room in a queue that has ended: %v", err)
 	}
 }
 
@@ -115,8 +141,7 @@ func TestUnpoppedItemsCount(t *testing.T) {
 	q.Push(item("b"))
 	items, _ := q.Pop(t.Context())
 	q.Unpop(items)
-	q.Push(item("c"))
-	if _, err := q.Pop(t.Context()); !errors.Is(err, ErrSlow) {
-		t.Errorf("three items in a queue for two: %v", err)
+	if q.Push(item("c")) {
+		t.Error("three items in a queue for two")
 	}
 }

@@ -17,10 +17,10 @@ import (
 const maxNames = 4096
 
 // ReadLeft calls fn with the records from seq from on in the journal that a
-// keeper left in dir, in the order of their segments. What is torn or damaged
-// ends its segment. The files are the kernel's to write: no link is followed,
+// keeper left in dir, or is still writing, in the order of their segments, until
+// fn returns false. What is torn or damaged ends its segment. The files are the kernel's to write: no link is followed,
 // and a record is at most as large as what its file has left.
-func ReadLeft(dir string, from uint64, fn func(Record)) error {
+func ReadLeft(dir string, from uint64, fn func(Record) bool) error {
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -51,31 +51,34 @@ func ReadLeft(dir string, from uint64, fn func(Record)) error {
 		if i+1 < len(firsts) && firsts[i+1] <= from {
 			continue // all of it is older
 		}
-		if err := readLeft(root, segmentName(first), from, fn); err != nil {
+		if more, err := readLeft(root, segmentName(first), from, fn); err != nil || !more {
 			return err
 		}
 	}
 	return nil
 }
 
-func readLeft(root *os.Root, name string, from uint64, fn func(Record)) error {
+func readLeft(root *os.Root, name string, from uint64, fn func(Record) bool) (more bool, err error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // its keeper needed it no more
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil || !st.Mode().IsRegular() {
-		return err
+		return true, err
 	}
 	r := newEntryReader(io.NewSectionReader(f, 0, st.Size()), st.Size())
 	for {
 		b, err := r.next()
 		if err != nil {
-			return nil // the end, or what a crash has torn
+			return true, nil // the end, or what a crash has torn
 		}
-		if rec, err := ParseRecord(b); err == nil && rec.Seq >= from {
-			fn(rec)
+		if rec, err := ParseRecord(b); err == nil && rec.Seq >= from && !fn(rec) {
+			return false, nil
 		}
 	}
 }

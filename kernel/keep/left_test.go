@@ -12,8 +12,9 @@ import (
 
 func left(t *testing.T, dir string, from uint64) (seqs []uint64, contents []string) {
 	t.Helper()
-	if err := ReadLeft(dir, from, func(r Record) {
+	if err := ReadLeft(dir, from, func(r Record) bool {
 		seqs, contents = append(seqs, r.Seq), append(contents, string(r.Message.Content))
+		return true
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestReadLeftIsUntrusted(t *testing.T) {
 	if err := os.Symlink(j.path(1), filepath.Join(dir, segmentName(1))); err != nil {
 		t.Fatal(err)
 	}
-	if err := ReadLeft(dir, 1, func(r Record) { t.Errorf("read through a link: %s", r.Message.Content) }); err == nil {
+	if err := ReadLeft(dir, 1, func(r Record) bool { t.Errorf("read through a link: %s", r.Message.Content); return true }); err == nil {
 		t.Error("a link in place of a segment is no error")
 	}
 	os.Remove(filepath.Join(dir, segmentName(1)))

@@ -81,7 +81,9 @@ func (l *Live) newLife(from, seen uint64) {
 		l.noteTiming(run)
 	}
 	l.book.age()
+	l.cutBehind()
 	l.exit, l.unanswered = nil, nil
+	l.released = 0
 	l.seq, l.quietUntil, l.gapUntil = from, seen, 0
 	l.rec.Acked = from
 	l.busy = "idle"

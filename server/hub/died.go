@@ -217,7 +217,7 @@ func (h *Hub) revive(ctx context.Context, l *Live, died Died) error {
 	cut := l.answerOpen(died.Reason, l.hasAnswered())
 	l.newLife(0, 0)
 	l.fresh = true
-	l.forward(wire.IOPub, l.says("status", nil, statusContent("restarting")), "")
+	l.say(wire.IOPub, l.says("status", nil, statusContent("restarting")), "")
 	l.mu.Unlock()
 	l.cutOff(cut)
 	l.persist(ctx) // the journal that has it goes
@@ -258,9 +258,9 @@ func (l *Live) stillThere() error {
 // keeper frozen; from is the first record that the hub has not seen.
 func (l *Live) stillThereIn(journal string, from uint64) error {
 	found := false
-	err := keep.ReadLeft(journal, from, func(r keep.Record) {
-		e, ok := exitOf(r)
-		found = found || ok && e.Event == keep.EventExited
+	err := keep.ReadLeft(journal, from, func(r keep.Record) bool {
+		_, found = exitOf(r)
+		return !found
 	})
 	if err != nil {
 		l.h.Log.Warn("journal of a frozen kernel not read", "kernel", l.rec.ID, "error", err)

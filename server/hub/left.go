@@ -16,7 +16,7 @@ func (l *Live) hearLeft() {
 	from := l.seq + 1
 	l.gapUntil = math.MaxUint64 // no client has seen any of it
 	l.mu.Unlock()
-	err := keep.ReadLeft(l.journalDir(), from, func(r keep.Record) {
+	err := keep.ReadLeft(l.journalDir(), from, func(r keep.Record) bool {
 		if r.Channel != wire.Event {
 			l.take1(r)
 		} else if e, ok := exitOf(r); ok {
@@ -24,6 +24,7 @@ func (l *Live) hearLeft() {
 			l.exit = &e
 			l.mu.Unlock()
 		}
+		return true
 	})
 	if err != nil {
 		l.h.Log.Warn("journal of a kernel that is gone not read to its end", "kernel", l.rec.ID, "error", err)

@@ -259,7 +259,7 @@ func (l *Live) take1(r keep.Record) {
 		l.noteStatus(r, parent)
 	}
 	if r.Channel != wire.Request && r.Seq > l.quietUntil {
-		l.forward(r.Channel, r.Message, parent.Session)
+		l.forward(r.Channel, r.Message, parent.Session, r.Seq)
 	}
 	busyChanged := toldBefore != l.busy
 	news := newsOf(run, r, h)
@@ -361,8 +361,21 @@ func (l *Live) acknowledge(client *keep.Client) {
 	l.mu.Lock()
 	done := l.book.done(l.seq)
 	// The journal of a kernel that has ended tells so to the next hub, until it is seen to.
-	due := l.exit == nil && done > l.rec.Acked && (done-l.rec.Acked > 2000 || time.Since(l.ackedAt) > ackEvery)
+	ago := time.Since(l.ackedAt)
+	due := l.exit == nil && done > l.rec.Acked && (done-l.rec.Acked > 2000 || ago > ackEvery)
+	release := done
+	if first, any := l.wanted(); any {
+		release = min(done, first-1)
+	}
+	// A client that was behind held it back, and has come on.
+	late := l.exit == nil && !due && release > l.released && release <= l.rec.Acked && ago > ackEvery
+	if late {
+		l.released, l.ackedAt = release, time.Now()
+	}
 	l.mu.Unlock()
+	if late {
+		client.Ack(release)
+	}
 	if !due {
 		return
 	}
@@ -371,12 +384,12 @@ func (l *Live) acknowledge(client *keep.Client) {
 		return
 	}
 	l.mu.Lock()
-	l.rec.Acked, l.ackedAt = done, time.Now()
+	l.rec.Acked, l.released, l.ackedAt = done, release, time.Now()
 	rec := l.rec
 	l.mu.Unlock()
 	if err := l.h.Store.PutKernel(l.h.ctx, rec); err != nil {
 		l.h.Log.Warn("acknowledgement not recorded", "kernel", rec.ID, "error", err)
 		return
 	}
-	client.Ack(done)
+	client.Ack(release)
 }

@@ -56,6 +56,7 @@ type Live struct {
 	fresh      bool   // nothing was run in this life: there is no state to keep
 	quietUntil uint64 // records up to here were told to clients in an earlier life
 	ackedAt    time.Time
+	released   uint64 // records up to here the keeper may forget
 	asked      map[string]chan *wire.Message // by msg_id: the hub's own questions
 	away       []Away                        // what ended while nobody was there
 	hold       chan struct{}                 // while open, messages wait for hooks; nil: they do not
@@ -90,10 +91,11 @@ type Client struct {
 	Session string
 	Queue   *proxy.Queue
 	timer   *time.Timer
+	behind  *behind // nil: it has got all there is
 }
 
 const (
-	clientQueue = 256 << 20
+	clientQueue = 32 << 20
 	parkedFor   = 5 * time.Minute
 	outLimit    = 64 << 20
 	maxClients  = 256 // of one kernel
@@ -217,17 +219,20 @@ func (l *Live) Attach(session string) (*Client, error) {
 	return c, nil
 }
 
-// Detach takes note that a client's connection is gone.
+// Detach takes note that a client's connection is gone, and why.
 func (l *Live) Detach(c *Client, reason error) {
 	l.mu.Lock()
 	delete(l.clients, c)
-	if c.Session != "" && l.parked[c.Session] == nil && !errors.Is(reason, proxy.ErrSlow) && len(l.parked) < maxParked {
+	if c.Session == "" || l.parked[c.Session] != nil || errors.Is(reason, proxy.ErrSlow) || len(l.parked) == maxParked {
+		c.Queue.Close(reason)
+	} else {
 		l.parked[c.Session] = c
 		c.timer = time.AfterFunc(parkedFor, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if l.parked[c.Session] == c {
 				delete(l.parked, c.Session)
+				c.Queue.Close(reason)
 			}
 		})
 	}
@@ -256,17 +261,18 @@ func (l *Live) closeClients() {
 	}
 	for s, c := range l.parked {
 		c.timer.Stop()
+		c.Queue.Close(proxy.ErrClosed)
 		delete(l.parked, s)
 	}
 }
 
-// forward hands a message to those who are to see it; the lock is held. What is
-// published goes to all, an answer to the session that asked.
-func (l *Live) forward(ch wire.Channel, m *wire.Message, asked string) {
+// forward hands a message to those who are to see it: record seq of the journal,
+// or with 0 one of the hub's own. The lock is held.
+func (l *Live) forward(ch wire.Channel, m *wire.Message, asked string, seq uint64) {
 	it := proxy.Item{Channel: ch, Message: m}
 	to := func(c *Client) {
-		if ch == wire.IOPub || c.Session == asked || asked == "" {
-			c.Queue.Push(it)
+		if c.sees(ch, asked) {
+			l.give(c, it, seq)
 		}
 	}
 	for c := range l.clients {
@@ -276,6 +282,9 @@ func (l *Live) forward(ch wire.Channel, m *wire.Message, asked string) {
 		to(c)
 	}
 }
+
+// say hands out a message of the hub's own; the lock is held.
+func (l *Live) say(ch wire.Channel, m *wire.Message, asked string) { l.forward(ch, m, asked, 0) }
 
 // live reports whether a client of that session is connected; the lock is held.
 func (l *Live) hasClient(session string) bool {

@@ -54,7 +54,7 @@ func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 	l.fresh, l.revived = true, 0
 	l.out, l.outBytes, l.waking = nil, 0, false
 	// Not "restarting": the lab takes that for a kernel that died, and says so.
-	l.forward(3, status(nil, "starting"), "")
+	l.say(3, status(nil, "starting"), "")
 	l.mu.Unlock()
 	l.setDied(nil)
 	if old.State != kernel.Starting {

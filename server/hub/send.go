@@ -108,14 +108,14 @@ func (l *Live) answerAsleep(h wire.Header, m *wire.Message) bool {
 	default:
 		return false
 	}
-	l.forward(wire.IOPub, status(m.Header, "busy"), "")
+	l.say(wire.IOPub, status(m.Header, "busy"), "")
 	if strings.HasPrefix(h.MsgType, "comm_") && h.MsgType != "comm_info_request" {
 		ch = wire.IOPub
 	}
 	for _, a := range said {
-		l.forward(ch, a, h.Session)
+		l.say(ch, a, h.Session)
 	}
-	l.forward(wire.IOPub, status(m.Header, "idle"), "")
+	l.say(wire.IOPub, status(m.Header, "idle"), "")
 	return true
 }
 

@@ -130,7 +130,7 @@ func (l *Live) toldDead() {
 	l.busy = "dead"
 	l.waking = false
 	l.out, l.outBytes = nil, 0
-	l.forward(wire.IOPub, l.says("status", nil, statusContent("dead")), "")
+	l.say(wire.IOPub, l.says("status", nil, statusContent("dead")), "")
 	l.mu.Unlock()
 	l.cutOff(cut)
 	l.h.wg.Go(func() { l.persist(l.h.ctx) })

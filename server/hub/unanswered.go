@@ -96,15 +96,15 @@ func (l *Live) answer(u unanswered, run *Run, ran bool, why string) {
 		}
 		content, _ := json.Marshal(failure)
 		m := l.says("error", u.header, content)
-		l.forward(wire.IOPub, m, "")
+		l.say(wire.IOPub, m, "")
 		if run != nil {
 			reply["execution_count"] = run.Count
 			l.book.cutShort(run, failure, m)
 		}
 	}
 	content, _ := json.Marshal(reply)
-	l.forward(wire.Shell, l.says("execute_reply", u.header, content), u.session)
-	l.forward(wire.IOPub, l.says("status", u.header, statusContent("idle")), "")
+	l.say(wire.Shell, l.says("execute_reply", u.header, content), u.session)
+	l.say(wire.IOPub, l.says("status", u.header, statusContent("idle")), "")
 }
 
 // cutShort puts into a run's outputs that its kernel has ended. If the kernel did

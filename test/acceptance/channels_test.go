@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"cellar/internal/testkit"
+	"cellar/kernel/wire"
 )
 
 func TestChannels(t *testing.T) {
@@ -312,4 +313,47 @@ func breakpoint(t *testing.T, c *testkit.Channels) {
 		t.Errorf("it said %q", got)
 	}
 	ask("disconnect", map[string]any{"restart": false, "terminateDebuggee": false})
+}
+
+// TestASlowClientCatchesUp: one that does not read for a while holds nobody back,
+// and then gets every line on the same socket.
+func TestASlowClientCatchesUp(t *testing.T) {
+	h := startHub(t)
+	p, k := h.project("Slow")
+	h.Open(p, k).Exec("1")
+	j := jupyterOf(h, p)
+	fast := j.open(k)
+	defer fast.close()
+	const lines, width = 600_000, 200
+	code := fmt.Sprintf("for i in range(%d): print(f'{i:0%d}')", lines, width-1)
+	slow := j.open(k)
+	defer slow.close()
+	if got := execute(fast, code); got != lines*width {
+		t.Errorf("who reads got %d bytes of %d", got, lines*width)
+	}
+	next := 0
+	for rest := ""; next < lines; {
+		_, m := slow.receive()
+		head, err := wire.ParseHeader(m.Header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if head.MsgType != "stream" {
+			continue
+		}
+		var c struct{ Text string }
+		if err := json.Unmarshal(m.Content, &c); err != nil {
+			t.Fatal(err)
+		}
+		rest += c.Text
+		for len(rest) >= width && next < lines {
+			if want := fmt.Sprintf("%0*d\n", width-1, next); rest[:width] != want {
+				t.Fatalf("line %d is %q", next, rest[:width])
+			}
+			rest, next = rest[width:], next+1
+		}
+	}
+	if got := execute(slow, "print('awake')"); got != len("awake\n") {
+		t.Errorf("afterwards it got %d bytes", got)
+	}
 }
