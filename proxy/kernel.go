@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -24,16 +25,19 @@ const (
 	writeWait = 60 * time.Second
 )
 
-// Upgrader returns the websocket handshake for kernels; origin decides whether
-// a foreign page may open the socket.
-func Upgrader(origin func(*http.Request) bool) *websocket.Upgrader {
-	return &websocket.Upgrader{
+// Upgrade makes a websocket of a request for a kernel's channels; origin decides
+// whether a foreign page may open it.
+func Upgrade(w http.ResponseWriter, r *http.Request, origin func(*http.Request) bool) (*websocket.Conn, error) {
+	u := websocket.Upgrader{
 		Subprotocols: []string{wire.SubprotocolV1}, CheckOrigin: origin,
-		ReadBufferSize: 32 << 10, WriteBufferSize: 64 << 10, WriteBufferPool: &sync.Pool{},
+		ReadBufferSize: 32 << 10, WriteBufferSize: 64 << 10, WriteBufferPool: &writeBuffers,
 	}
+	return u.Upgrade(corker{w}, r, nil)
 }
 
-// Kernel bridges one websocket until either side ends: messages from q go out,
+var writeBuffers sync.Pool
+
+// Kernel bridges one websocket, which Upgrade made, until either side ends: messages from q go out,
 // messages that come in go to send. The framing is the negotiated one.
 func Kernel(ctx context.Context, ws *websocket.Conn, q *Queue, send func(wire.Channel, *wire.Message) error) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -103,13 +107,34 @@ func deliver(ctx context.Context, ws *websocket.Conn, v1 bool, q *Queue) error {
 			}
 			return err
 		}
-		for i, it := range items {
-			if buf, err = write(ws, v1, it, buf); err != nil {
-				q.Unpop(items[i:])
-				return err
-			}
+		var left []Item
+		if left, buf, err = writeAll(ws, v1, items, buf); err != nil {
+			q.Unpop(left)
+			return err
 		}
 	}
+}
+
+// writeAll writes messages in few system calls. After an error left are those
+// that the connection did not take whole.
+func writeAll(ws *websocket.Conn, v1 bool, items []Item, buf []byte) (left []Item, _ []byte, err error) {
+	conn := ws.NetConn().(*cork)
+	conn.hold()
+	ends := make([]int64, 0, len(items))
+	for _, it := range items {
+		if buf, err = write(ws, v1, it, buf); err != nil {
+			break
+		}
+		end, _ := conn.place()
+		ends = append(ends, end)
+	}
+	err = errors.Join(err, conn.release())
+	if err == nil {
+		return nil, buf, nil
+	}
+	_, passed := conn.place()
+	done := sort.Search(len(ends), func(i int) bool { return ends[i] > passed })
+	return items[done:], buf, err
 }
 
 func write(ws *websocket.Conn, v1 bool, it Item, buf []byte) ([]byte, error) {

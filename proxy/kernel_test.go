@@ -27,9 +27,8 @@ type bridge struct {
 func newBridge(t *testing.T, limit int) *bridge {
 	t.Helper()
 	b := &bridge{q: NewQueue(limit), sent: make(chan Item, 16), ended: make(chan error, 4)}
-	up := Upgrader(func(*http.Request) bool { return true })
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, err := up.Upgrade(w, r, nil)
+		ws, err := Upgrade(w, r, func(*http.Request) bool { return true })
 		if err != nil {
 			return
 		}

@@ -59,7 +59,7 @@ func (c *Channels) Send(channel, kind string, content any, buffers ...[]byte) st
 		c.T.Fatalf("there is no channel %q", channel)
 	}
 	id := fmt.Sprintf("m-%d-%d", time.Now().UnixNano(), counter.Add(1))
-	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: kind, Session: c.Session, Username: "t", Version: "5.3", Date: time.Now().UTC().Format(time.RFC3339Nano)})
+	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: kind, Session: c.Session, Username: "t", Version: "5.3", Date: wire.Date(time.Now().UTC().Format(time.RFC3339Nano))})
 	body, err := json.Marshal(content)
 	if err != nil {
 		c.T.Fatal(err)

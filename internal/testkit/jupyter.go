@@ -166,7 +166,7 @@ func (s *Socket) Close() { s.ws.Close() }
 func (s *Socket) Send(code, cell string) string {
 	s.c.T.Helper()
 	id := fmt.Sprintf("m-%d-%d", time.Now().UnixNano(), counter.Add(1))
-	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: "execute_request", Session: s.session, Username: "t", Version: "5.3", Date: time.Now().UTC().Format(time.RFC3339Nano)})
+	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: "execute_request", Session: s.session, Username: "t", Version: "5.3", Date: wire.Date(time.Now().UTC().Format(time.RFC3339Nano))})
 	content, _ := json.Marshal(map[string]any{"code": code, "silent": false, "store_history": true, "user_expressions": map[string]any{}, "allow_stdin": true, "stop_on_error": true})
 	meta := []byte("{}")
 	if cell != "" {
@@ -252,7 +252,7 @@ func (s *Socket) Wait(id string) string {
 func (s *Socket) Ask(kind string, content any) json.RawMessage {
 	s.c.T.Helper()
 	id := fmt.Sprintf("m-%d-%d", time.Now().UnixNano(), counter.Add(1))
-	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: kind, Session: s.session, Username: "t", Version: "5.3", Date: time.Now().UTC().Format(time.RFC3339Nano)})
+	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: kind, Session: s.session, Username: "t", Version: "5.3", Date: wire.Date(time.Now().UTC().Format(time.RFC3339Nano))})
 	body, err := json.Marshal(content)
 	if err != nil {
 		s.c.T.Fatal(err)

@@ -15,7 +15,7 @@ import (
 // goroutine; the other methods are for any.
 type Client struct {
 	conn net.Conn
-	r    *bufio.Reader
+	r    frameReader
 	w    frameWriter
 	// Hello is the keeper's greeting.
 	Hello Hello
@@ -25,13 +25,13 @@ type Client struct {
 
 // Open greets the keeper on conn and asks for the records from seq on.
 func Open(conn net.Conn, from uint64) (*Client, error) {
-	c := &Client{conn: conn, r: bufio.NewReaderSize(conn, 256<<10), w: frameWriter{w: bufio.NewWriter(conn)}}
+	c := &Client{conn: conn, r: newFrameReader(conn, 256<<10), w: frameWriter{w: bufio.NewWriter(conn)}}
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	defer conn.SetDeadline(time.Time{})
 	if err := c.w.writeJSON(kindHello, Hello{Version: Version, From: max(from, 1)}); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
-	kind, payload, err := readFrame(c.r, 1<<20)
+	kind, payload, err := c.r.next(1<<20)
 	if err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
@@ -44,7 +44,7 @@ func Open(conn net.Conn, from uint64) (*Client, error) {
 // Next waits for the next record.
 func (c *Client) Next() (Record, error) {
 	for {
-		kind, payload, err := readFrame(c.r, MaxRecord)
+		kind, payload, err := c.r.next(MaxRecord)
 		if err != nil {
 			return Record{}, err
 		}

@@ -108,10 +108,10 @@ func (k *Keeper) serve(ctx context.Context, conn net.Conn) {
 		delete(k.conns, conn)
 		k.mu.Unlock()
 	}()
-	r := bufio.NewReaderSize(conn, 64<<10)
+	r := newFrameReader(conn, 64<<10)
 	w := frameWriter{w: bufio.NewWriterSize(conn, 256<<10)}
 	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	hello, err := readHello(r)
+	hello, err := readHello(&r)
 	if err != nil {
 		return
 	}
@@ -132,7 +132,7 @@ func (k *Keeper) serve(ctx context.Context, conn net.Conn) {
 	answers := make(chan Answer, maxAnswers)
 	wg.Go(func() { writeAnswers(ctx, &w, answers) })
 	for {
-		kind, payload, err := readFrame(r, MaxRecord)
+		kind, payload, err := r.next(MaxRecord)
 		if err == nil {
 			err = k.handle(kind, payload, answers)
 		}
@@ -157,9 +157,9 @@ func writeAnswers(ctx context.Context, w *frameWriter, answers <-chan Answer) {
 	}
 }
 
-func readHello(r *bufio.Reader) (Hello, error) {
+func readHello(r *frameReader) (Hello, error) {
 	var h Hello
-	kind, payload, err := readFrame(r, 1<<16)
+	kind, payload, err := r.next(1<<16)
 	if err != nil {
 		return h, err
 	}

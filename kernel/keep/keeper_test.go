@@ -385,7 +385,8 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		near, far := net.Pipe()
 		go func() {
-			readHello(bufio.NewReader(far))
+			r := newFrameReader(far, 4096)
+			readHello(&r)
 			far.Write([]byte(answer))
 			far.Close()
 		}()

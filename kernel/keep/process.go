@@ -224,7 +224,7 @@ func (k *Keeper) nudge(p *process) {
 		rand.Read(id)
 		header, _ := json.Marshal(wire.Header{
 			MsgID: hex.EncodeToString(id), MsgType: "kernel_info_request", Session: nudgeSession,
-			Username: "keeper", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
+			Username: "keeper", Date: wire.Date(time.Now().UTC().Format(time.RFC3339Nano)), Version: "5.3",
 		})
 		if err := p.send(wire.Shell, &wire.Message{Header: header}); err != nil {
 			return

@@ -116,16 +116,36 @@ func (f *frameWriter) writeJSON(kind byte, v any) error {
 	return f.write(kind, true, b)
 }
 
-// readFrame reads one frame into fresh memory that grows only as bytes arrive.
-func readFrame(r *bufio.Reader, limit uint32) (kind byte, payload []byte, err error) {
-	var head [5]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+// frameReader reads frames; it is for one goroutine.
+type frameReader struct {
+	*bufio.Reader
+	arena wire.Arena
+}
+
+func newFrameReader(r io.Reader, size int) frameReader {
+	return frameReader{Reader: bufio.NewReaderSize(r, size)}
+}
+
+// next reads one frame into fresh memory that grows only as bytes arrive.
+func (f *frameReader) next(limit uint32) (kind byte, payload []byte, err error) {
+	head, err := peek(f.Reader, 5)
+	if err != nil {
 		return 0, nil, err
 	}
-	n := binary.LittleEndian.Uint32(head[:])
+	n, kind := binary.LittleEndian.Uint32(head), head[4]
+	f.Discard(5)
 	if n < 1 || n > limit {
 		return 0, nil, fmt.Errorf("%w: frame of %d bytes", wire.ErrTooLarge, n)
 	}
-	payload, err = wire.ReadGrowing(r, uint64(n-1))
-	return head[4], payload, err
+	payload, err = f.arena.Read(f, uint64(n-1))
+	return kind, payload, err
+}
+
+// peek gives the next n bytes, which fit the buffer of r; errors are io.ReadFull's.
+func peek(r *bufio.Reader, n int) ([]byte, error) {
+	b, err := r.Peek(n)
+	if err == io.EOF && len(b) > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return b, err
 }

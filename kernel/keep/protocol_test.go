@@ -23,16 +23,16 @@ func TestFrames(t *testing.T) {
 	if err := w.write('B', true); err != nil {
 		t.Fatal(err)
 	}
-	r := bufio.NewReader(&b)
+	r := newFrameReader(&b, 16)
 	for _, want := range []struct {
 		kind    byte
 		payload string
 	}{{'A', "onetwo"}, {'B', ""}} {
-		if kind, payload, err := readFrame(r, 100); err != nil || kind != want.kind || string(payload) != want.payload {
+		if kind, payload, err := r.next(100); err != nil || kind != want.kind || string(payload) != want.payload {
 			t.Errorf("got %c %q, %v", kind, payload, err)
 		}
 	}
-	if _, _, err := readFrame(r, 100); !errors.Is(err, io.EOF) {
+	if _, _, err := r.next(100); !errors.Is(err, io.EOF) {
 		t.Errorf("after the last: %v", err)
 	}
 }
@@ -48,7 +48,8 @@ func TestReadFrameRefuses(t *testing.T) {
 		"half a head":           {[]byte{1, 0}, io.ErrUnexpectedEOF},
 		"half a payload":        {[]byte{9, 0, 0, 0, 'M', 'x'}, io.ErrUnexpectedEOF},
 	} {
-		if _, _, err := readFrame(bufio.NewReader(bytes.NewReader(c.b)), 100); !errors.Is(err, c.want) {
+		r := newFrameReader(bytes.NewReader(c.b), 16)
+		if _, _, err := r.next(100); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
@@ -59,9 +60,9 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte{4, 0, 0, 0, 'M', 1, 2, 3, 1, 0, 0, 0, 'C'})
 	f.Add([]byte{0xff, 0xff, 0xff, 0x7f, 'M', 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, used := bufio.NewReader(bytes.NewReader(b)), 0
+		r, used := newFrameReader(bytes.NewReader(b), 4096), 0
 		for {
-			kind, payload, err := readFrame(r, 1<<20)
+			kind, payload, err := r.next(1 << 20)
 			if err != nil {
 				return
 			}

@@ -84,17 +84,36 @@ func parseMessage(b []byte) (*wire.Message, error) {
 		return nil, fmt.Errorf("%w: %d parts in %d bytes", wire.ErrMalformed, n, len(b))
 	}
 	lengths, body := b[:4*n], b[4*n:]
-	parts := make([][]byte, n)
-	for i := range parts {
+	part := func(i int) ([]byte, error) {
 		l := uint64(binary.LittleEndian.Uint32(lengths[4*i:]))
 		if l > uint64(len(body)) {
 			return nil, fmt.Errorf("%w: part %d of %d bytes where %d are left", wire.ErrMalformed, i, l, len(body))
 		}
-		parts[i], body = body[:l:l], body[l:]
+		p := body[:l:l]
+		body = body[l:]
+		return p, nil
 	}
-	m := &wire.Message{Header: parts[0], Parent: parts[1], Metadata: parts[2], Content: parts[3]}
+	m := &wire.Message{}
 	if n > 4 {
-		m.Buffers = parts[4:]
+		m.Buffers = make([][]byte, n-4)
+	}
+	for i := range n {
+		p, err := part(i)
+		if err != nil {
+			return nil, err
+		}
+		switch i {
+		case 0:
+			m.Header = p
+		case 1:
+			m.Parent = p
+		case 2:
+			m.Metadata = p
+		case 3:
+			m.Content = p
+		default:
+			m.Buffers[i-4] = p
+		}
 	}
 	return m, nil
 }

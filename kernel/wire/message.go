@@ -10,12 +10,15 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
+	"sync"
 )
 
 // Channel is one of the kernel's sockets.
@@ -65,7 +68,7 @@ type Header struct {
 	MsgType  string `json:"msg_type"`
 	Session  string `json:"session"`
 	Username string `json:"username"`
-	Date     any    `json:"date"` // a string; some clients send a number
+	Date     Date   `json:"date"`
 	Version  string `json:"version"`
 }
 
@@ -79,35 +82,72 @@ var delimiter = []byte("<IDS|MSG>")
 
 // ParseHeader decodes a header part; an empty object gives a zero Header.
 func ParseHeader(part []byte) (Header, error) {
-	var h Header
 	if len(part) == 0 {
+		return Header{}, nil
+	}
+	if h, ok := fastHeader(part); ok {
 		return h, nil
 	}
+	return slowHeader(part)
+}
+
+func slowHeader(part []byte) (h Header, err error) {
 	if err := json.Unmarshal(part, &h); err != nil {
 		return h, fmt.Errorf("%w: header: %w", ErrMalformed, err)
 	}
 	return h, nil
 }
 
+// Parents decodes parent headers: what a cell prints has the same for all of it.
+// It is for one goroutine.
+type Parents struct {
+	part   []byte
+	header Header
+}
+
+// Parse is ParseHeader. It keeps part.
+func (p *Parents) Parse(part []byte) (Header, error) {
+	if len(part) > 0 && bytes.Equal(part, p.part) {
+		return p.header, nil
+	}
+	h, err := ParseHeader(part)
+	if err == nil {
+		p.part, p.header = part, h
+	}
+	return h, err
+}
+
 // Signer signs and checks messages by HMAC-SHA256 with a connection's key; an
 // empty key means unsigned, as in the specification.
-type Signer struct{ key []byte }
+type Signer struct{ macs *sync.Pool } // nil: unsigned
 
 // NewSigner returns a signer for key.
-func NewSigner(key []byte) Signer { return Signer{key: append([]byte(nil), key...)} }
-
-func (s Signer) sum(m *Message) []byte {
-	if len(s.key) == 0 {
-		return nil
+func NewSigner(key []byte) Signer {
+	if len(key) == 0 {
+		return Signer{}
 	}
-	mac := hmac.New(sha256.New, s.key)
+	key = bytes.Clone(key)
+	return Signer{&sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, key)} }}}
+}
+
+type mac struct {
+	hash.Hash
+	sum [sha256.Size]byte
+}
+
+// sum appends the signature of m.
+func (s Signer) sum(dst []byte, m *Message) []byte {
+	if s.macs == nil {
+		return dst
+	}
+	mac := s.macs.Get().(*mac)
+	defer s.macs.Put(mac)
+	mac.Reset()
 	mac.Write(m.Header)
 	mac.Write(m.Parent)
 	mac.Write(m.Metadata)
 	mac.Write(m.Content)
-	out := make([]byte, 2*sha256.Size)
-	hex.Encode(out, mac.Sum(nil))
-	return out
+	return hex.AppendEncode(dst, mac.Sum(mac.sum[:0]))
 }
 
 var emptyObject = []byte("{}")
@@ -125,7 +165,7 @@ func (s Signer) Frames(m *Message) [][]byte {
 	full.Header, full.Parent = orEmpty(m.Header), orEmpty(m.Parent)
 	full.Metadata, full.Content = orEmpty(m.Metadata), orEmpty(m.Content)
 	frames := make([][]byte, 0, 6+len(m.Buffers))
-	frames = append(frames, delimiter, s.sum(&full), full.Header, full.Parent, full.Metadata, full.Content)
+	frames = append(frames, delimiter, s.sum(nil, &full), full.Header, full.Parent, full.Metadata, full.Content)
 	return append(frames, m.Buffers...)
 }
 
@@ -147,7 +187,8 @@ func (s Signer) Parse(frames [][]byte) (*Message, error) {
 	if len(p) > 5 {
 		m.Buffers = p[5:]
 	}
-	if want := s.sum(m); want != nil && !hmac.Equal(want, p[0]) {
+	var room [2 * sha256.Size]byte
+	if want := s.sum(room[:0], m); len(want) > 0 && !hmac.Equal(want, p[0]) {
 		return nil, ErrSignature
 	}
 	return m, nil

@@ -29,8 +29,9 @@ const (
 // Socket is one ZMTP 3.0 connection with the NULL mechanism (RFC 23). Reads
 // must come from one goroutine; writes may come from many.
 type Socket struct {
-	conn net.Conn
-	r    *bufio.Reader
+	conn  net.Conn
+	r     *bufio.Reader
+	arena Arena
 
 	mu sync.Mutex // serialises writes
 	w  *bufio.Writer
@@ -150,8 +151,32 @@ func (s *Socket) readFrame() ([]byte, byte, error) {
 	if size > MaxFrame {
 		return nil, 0, fmt.Errorf("%w: a frame of %d bytes", ErrTooLarge, size)
 	}
-	body, err := ReadGrowing(s.r, size)
+	body, err := s.arena.Read(s.r, size)
 	return body, flags, err
+}
+
+// Arena gives the memory of what is read from a connection: small things share a
+// piece, so that a message of six frames does not need six. The zero Arena is
+// ready; it is for one goroutine.
+type Arena struct{ free []byte }
+
+const (
+	arenaPiece = 32 << 10
+	arenaSmall = 4 << 10 // larger things have memory of their own: they must not keep a piece alive
+)
+
+// Read reads size bytes into memory that is nobody else's.
+func (a *Arena) Read(r io.Reader, size uint64) ([]byte, error) {
+	if size > arenaSmall {
+		return ReadGrowing(r, size)
+	}
+	if uint64(len(a.free)) < size {
+		a.free = make([]byte, arenaPiece)
+	}
+	b := a.free[:size:size]
+	a.free = a.free[size:]
+	_, err := io.ReadFull(r, b)
+	return b, err
 }
 
 // ReadGrowing reads size bytes but believes a large size only as the bytes

@@ -55,7 +55,7 @@ func (l *Live) Ask(ctx context.Context, expression string) (string, error) {
 // question sends a request of the hub's own and waits for its reply.
 func (l *Live) question(ctx context.Context, kind string, content []byte) (*wire.Message, error) {
 	id := newID()
-	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: kind, Session: hubSession, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3"})
+	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: kind, Session: hubSession, Username: "cellar", Date: wire.Date(time.Now().UTC().Format(time.RFC3339Nano)), Version: "5.3"})
 	answer := make(chan *wire.Message, 1)
 	l.mu.Lock()
 	if l.asked == nil {

@@ -237,7 +237,7 @@ func (i *instance) serve(ctx context.Context, c Checkpoint, n Node) error {
 	if err != nil {
 		return err
 	}
-	header, _ := json.Marshal(wire.Header{MsgID: newID(), MsgType: "execute_request", Session: hubSession, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3"})
+	header, _ := json.Marshal(wire.Header{MsgID: newID(), MsgType: "execute_request", Session: hubSession, Username: "cellar", Date: wire.Date(time.Now().UTC().Format(time.RFC3339Nano)), Version: "5.3"})
 	content, _ := json.Marshal(map[string]any{
 		"code": fmt.Sprintf("__import__('cellar_kernel.worker').worker.serve(get_ipython(), *__import__('json').loads(bytes.fromhex('%s')))", hex.EncodeToString(args)),
 		// silent: nothing of it is to be seen; an error comes back as the reply.

@@ -204,12 +204,9 @@ func (l *Live) take1(r keep.Record) {
 	if err != nil {
 		return
 	}
-	parent, err := wire.ParseHeader(r.Message.Parent)
-	if err != nil {
-		return
-	}
 	l.mu.Lock()
-	if r.Seq <= l.seq {
+	parent, err := l.parents.Parse(r.Message.Parent)
+	if err != nil || r.Seq <= l.seq {
 		l.mu.Unlock()
 		return
 	}

@@ -35,6 +35,7 @@ type Live struct {
 	unsaved  unsaved
 	busy     string // Jupyter's execution_state
 	seq      uint64 // last journal record seen
+	parents  wire.Parents
 	book     *book
 	out      []*outgoing
 	outBytes int

@@ -145,11 +145,31 @@ func (b *book) request(r keep.Record, h wire.Header) *Run {
 	return run
 }
 
+// stream adds what was printed, which is most of what a kernel says.
+func (b *book) stream(run *Run, content []byte) bool {
+	last := &Output{}
+	if n := len(run.Outputs); n > 0 && !run.clear {
+		last = run.Outputs[n-1]
+	}
+	had := len(last.text)
+	name, text, ok := wire.AppendStream(last.text, content)
+	if !ok || name == "" {
+		return false
+	}
+	if b.clearIfAsked(run); last.stream == name {
+		last.text = text
+	} else {
+		run.Outputs = append(run.Outputs, &Output{stream: name, text: bytes.Clone(text[had:])})
+	}
+	return true
+}
+
 // apply changes run by a message; false when nothing of interest was in it.
 func (b *book) apply(run *Run, r keep.Record, h wire.Header) bool {
+	if h.MsgType == "stream" {
+		return b.stream(run, r.Message.Content)
+	}
 	var c struct {
-		Name           string          `json:"name"`
-		Text           string          `json:"text"`
 		Wait           bool            `json:"wait"`
 		ExecutionState string          `json:"execution_state"`
 		ExecutionCount *int            `json:"execution_count"`
@@ -188,16 +208,6 @@ func (b *book) apply(run *Run, r keep.Record, h wire.Header) bool {
 		}
 	case "execute_input":
 		run.Count = c.ExecutionCount
-	case "stream":
-		if c.Name == "" {
-			return false
-		}
-		b.clearIfAsked(run)
-		if n := len(run.Outputs); n > 0 && run.Outputs[n-1].stream == c.Name {
-			run.Outputs[n-1].text = append(run.Outputs[n-1].text, c.Text...)
-		} else {
-			run.Outputs = append(run.Outputs, &Output{stream: c.Name, text: []byte(c.Text)})
-		}
 	case "display_data", "execute_result":
 		b.clearIfAsked(run)
 		body := map[string]any{"output_type": h.MsgType, "data": orObject(c.Data), "metadata": orObject(c.Metadata)}

@@ -129,7 +129,7 @@ func messageOf(session, kind string, parent, content []byte) *wire.Message {
 		session = hubSession
 	}
 	header, _ := json.Marshal(wire.Header{
-		MsgID: newID(), MsgType: kind, Session: session, Username: "cellar", Date: time.Now().UTC().Format(time.RFC3339Nano), Version: "5.3",
+		MsgID: newID(), MsgType: kind, Session: session, Username: "cellar", Date: wire.Date(time.Now().UTC().Format(time.RFC3339Nano)), Version: "5.3",
 	})
 	return &wire.Message{Header: header, Parent: parent, Content: content}
 }

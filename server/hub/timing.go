@@ -135,7 +135,7 @@ func (r *Run) stamp(rec keep.Record, h wire.Header) {
 	var c struct {
 		State string `json:"execution_state"`
 	}
-	at := stampOf(h.Date, rec.Time)
+	at := stampOf(string(h.Date), rec.Time)
 	switch h.MsgType {
 	case "status":
 		if json.Unmarshal(rec.Message.Content, &c) == nil && (c.State == "busy" || c.State == "idle") {
@@ -146,19 +146,19 @@ func (r *Run) stamp(rec keep.Record, h wire.Header) {
 	case "execute_reply":
 		r.stamps["shell.execute_reply"] = at
 		var m struct {
-			Started any `json:"started"`
+			Started wire.Date `json:"started"`
 		}
-		if json.Unmarshal(rec.Message.Metadata, &m) == nil && m.Started != nil {
-			r.stamps["shell.execute_reply.started"] = stampOf(m.Started, r.StartedAt)
+		if json.Unmarshal(rec.Message.Metadata, &m) == nil && m.Started != "" {
+			r.stamps["shell.execute_reply.started"] = stampOf(string(m.Started), r.StartedAt)
 		}
 	}
 }
 
 // stampOf is the time a kernel says, if it is one, else ours.
-func stampOf(said any, ours time.Time) string {
-	if s, ok := said.(string); ok && len(s) < 64 {
-		if _, err := time.Parse(time.RFC3339Nano, s); err == nil {
-			return s
+func stampOf(said string, ours time.Time) string {
+	if len(said) < 64 {
+		if _, err := time.Parse(time.RFC3339Nano, said); err == nil {
+			return said
 		}
 	}
 	return ours.UTC().Format(time.RFC3339Nano)

@@ -126,16 +126,16 @@ func TestMomentsInTheMetadata(t *testing.T) {
 	j := newJournal(t)
 	j.record(wire.Request, "execute_request", "r", `{"cellId":"timed","recordTiming":true}`, `{}`)
 	j.request("s", "plain")
-	say := func(id, kind string, ch wire.Channel, date any, metadata, content string) {
+	say := func(id, kind string, ch wire.Channel, date wire.Date, metadata, content string) {
 		j.seq++
 		m := &wire.Message{Metadata: []byte(metadata), Content: []byte(content)}
 		j.b.note(keep.Record{Seq: j.seq, Time: j.at, Channel: ch, Message: m}, wire.Header{MsgType: kind, Date: date}, wire.Header{MsgID: id})
 	}
 	for _, id := range []string{"r", "s"} {
 		say(id, "status", wire.IOPub, "2026-01-02T03:04:05.000001Z", "{}", `{"execution_state":"busy"}`)
-		say(id, "execute_input", wire.IOPub, strings.Repeat("9", 5000), "{}", `{"execution_count":1}`) // hostile: ours is taken
+		say(id, "execute_input", wire.IOPub, wire.Date(strings.Repeat("9", 5000)), "{}", `{"execution_count":1}`) // hostile: ours is taken
 		say(id, "execute_reply", wire.Shell, "2026-01-02T03:04:07Z", `{"started":"2026-01-02T03:04:05.1Z"}`, `{"execution_count":1,"status":"ok"}`)
-		say(id, "status", wire.IOPub, 12.5, "{}", `{"execution_state":"idle"}`)
+		say(id, "status", wire.IOPub, "", "{}", `{"execution_state":"idle"}`)
 	}
 	runs := map[string]*Run{}
 	for _, r := range j.b.order {

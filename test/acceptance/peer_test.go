@@ -236,7 +236,7 @@ var requests int
 func execute(l line, code string) (printed int) {
 	requests++
 	id := fmt.Sprintf("bench-%d", requests)
-	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: "execute_request", Session: "bench", Username: "b", Version: "5.3", Date: time.Now().UTC().Format(time.RFC3339Nano)})
+	header, _ := json.Marshal(wire.Header{MsgID: id, MsgType: "execute_request", Session: "bench", Username: "b", Version: "5.3", Date: wire.Date(time.Now().UTC().Format(time.RFC3339Nano))})
 	content, _ := json.Marshal(map[string]any{"code": code, "silent": false, "store_history": true, "user_expressions": map[string]any{}, "allow_stdin": false, "stop_on_error": true})
 	l.send(wire.Shell, &wire.Message{Header: header, Parent: []byte("{}"), Metadata: []byte("{}"), Content: content})
 	replied, idle := false, false

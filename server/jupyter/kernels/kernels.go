@@ -191,7 +191,7 @@ func (h *handler) channels(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ws, err := proxy.Upgrader(h.Origin).Upgrade(w, r, nil)
+	ws, err := proxy.Upgrade(w, r, h.Origin)
 	if err != nil {
 		return nil // the upgrader has answered
 	}
