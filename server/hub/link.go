@@ -306,7 +306,7 @@ func (l *Live) noteGap(n uint64) {
 	for _, run := range l.book.order {
 		if run.State == RunRunning {
 			text := fmt.Sprintf("\n[%d messages were dropped here: the output passed the server's limit]\n", n)
-			run.Outputs = append(run.Outputs, &Output{stream: "stderr", text: []byte(text)})
+			run.add(&Output{stream: "stderr", text: []byte(text)}, len(text))
 			run.version++
 		}
 	}

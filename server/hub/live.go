@@ -57,7 +57,7 @@ type Live struct {
 	fresh      bool   // nothing was run in this life: there is no state to keep
 	quietUntil uint64 // records up to here were told to clients in an earlier life
 	ackedAt    time.Time
-	released   uint64 // records up to here the keeper may forget
+	released   uint64                        // records up to here the keeper may forget
 	asked      map[string]chan *wire.Message // by msg_id: the hub's own questions
 	away       []Away                        // what ended while nobody was there
 	hold       chan struct{}                 // while open, messages wait for hooks; nil: they do not

@@ -3,7 +3,6 @@ package hub
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 	"slices"
 	"time"
 
@@ -34,6 +33,7 @@ type Run struct {
 	Peak      int64  // bytes of memory, see meter; 0: not measured
 	LastMsgID string // of the last message in Outputs
 	Outputs   []*Output
+	sizes     sizes
 
 	// stamps are the moments that JupyterLab keeps in a cell's metadata.execution;
 	// nil where its setting does not ask for them.
@@ -53,32 +53,6 @@ type Run struct {
 // Ended reports whether nothing more will come.
 func (r *Run) Ended() bool {
 	return r.State == RunDone || r.State == RunError || r.State == RunAborted
-}
-
-// Output is one output of a cell in nbformat's form.
-type Output struct {
-	stream  string // name of the stream, for output_type stream
-	text    []byte // its text so far
-	display string // display_id
-	body    map[string]any
-}
-
-// MarshalJSON implements json.Marshaler.
-func (o *Output) MarshalJSON() ([]byte, error) {
-	if o.stream != "" {
-		return json.Marshal(map[string]any{"output_type": "stream", "name": o.stream, "text": string(o.text)})
-	}
-	return json.Marshal(o.body)
-}
-
-// inFile is the output as a notebook's file has it.
-func (o *Output) inFile() any {
-	if o.stream != "" || o.body["transient"] == nil {
-		return o
-	}
-	body := maps.Clone(o.body)
-	delete(body, "transient")
-	return body
 }
 
 // book keeps the runs of one kernel. It is not safe for concurrent use.
@@ -156,10 +130,11 @@ func (b *book) stream(run *Run, content []byte) bool {
 	if !ok || name == "" {
 		return false
 	}
-	if b.clearIfAsked(run); last.stream == name {
+	if b.clearIfAsked(run); last.stream == name && !last.note {
 		last.text = text
+		run.grew(len(text) - had)
 	} else {
-		run.Outputs = append(run.Outputs, &Output{stream: name, text: bytes.Clone(text[had:])})
+		run.add(&Output{stream: name, text: bytes.Clone(text[had:])}, len(text)-had)
 	}
 	return true
 }
@@ -217,15 +192,15 @@ func (b *book) apply(run *Run, r keep.Record, h wire.Header) bool {
 		if c.Transient.DisplayID != "" { // for pages that follow the run; a notebook's file has none
 			body["transient"] = c.Transient
 		}
-		run.Outputs = append(run.Outputs, &Output{body: body, display: c.Transient.DisplayID})
+		run.add(&Output{body: body, display: c.Transient.DisplayID}, len(r.Message.Content))
 	case "update_display_data":
 		return b.updateDisplay(c.Transient.DisplayID, orObject(c.Data), orObject(c.Metadata))
 	case "error":
 		b.clearIfAsked(run)
-		run.Outputs = append(run.Outputs, &Output{body: map[string]any{"output_type": "error", "ename": c.EName, "evalue": c.EValue, "traceback": c.Traceback}})
+		run.add(&Output{body: map[string]any{"output_type": "error", "ename": c.EName, "evalue": c.EValue, "traceback": c.Traceback}}, len(r.Message.Content))
 	case "clear_output":
 		if run.clear = c.Wait; !c.Wait {
-			run.Outputs = nil
+			run.empty()
 		}
 	default:
 		return false
@@ -235,7 +210,7 @@ func (b *book) apply(run *Run, r keep.Record, h wire.Header) bool {
 
 func (b *book) clearIfAsked(run *Run) {
 	if run.clear {
-		run.Outputs, run.clear = nil, false
+		run.empty()
 	}
 }
 
@@ -251,6 +226,7 @@ func (b *book) updateDisplay(id string, data, metadata json.RawMessage) bool {
 				found = true
 			}
 		}
+		run.recount()
 	}
 	return found
 }

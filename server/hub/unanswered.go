@@ -123,7 +123,7 @@ func (b *book) cutShort(run *Run, failure map[string]any, said *wire.Message) {
 	for k, v := range failure {
 		body[k] = v
 	}
-	run.Outputs = append(run.Outputs, &Output{body: body})
+	run.add(&Output{body: body}, len(said.Content))
 	run.version++
 	if h, err := wire.ParseHeader(said.Header); err == nil {
 		run.LastMsgID = h.MsgID
