@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -123,7 +124,7 @@ func compress(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		c := &compressor{ResponseWriter: w}
+		c := &compressor{ResponseWriter: w, near: near(r)}
 		defer c.close()
 		next.ServeHTTP(c, r)
 	})
@@ -134,10 +135,23 @@ var gzips = sync.Pool{New: func() any {
 	return z
 }}
 
-const compressFrom = 1024
+const (
+	compressFrom = 1024
+	// nearAsIs is from where an answer to who is on the same machine goes out as it
+	// is: compressing it takes longer than it spares.
+	nearAsIs = 256 << 10
+)
+
+// near reports whether a client is on this machine, and not behind a proxy on it.
+func near(r *http.Request) bool {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	h := r.Header
+	return err == nil && addr.Addr().Unmap().IsLoopback() && h.Get("X-Forwarded-For") == "" && h.Get("Forwarded") == "" && h.Get("Via") == ""
+}
 
 type compressor struct {
 	http.ResponseWriter
+	near    bool
 	z       *gzip.Writer
 	decided bool
 	status  int
@@ -157,7 +171,7 @@ func (c *compressor) decide(first []byte) {
 	h := c.Header()
 	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	text := strings.HasSuffix(kind, "json") || kind == "text/html" || kind == "text/css" || kind == "text/javascript" || kind == "image/svg+xml"
-	if text && len(first) >= compressFrom && h.Get("Content-Encoding") == "" && (c.status == 0 || c.status == http.StatusOK || c.status == http.StatusCreated) {
+	if text && len(first) >= compressFrom && !(c.near && len(first) >= nearAsIs) && h.Get("Content-Encoding") == "" && (c.status == 0 || c.status == http.StatusOK || c.status == http.StatusCreated) {
 		h.Del("Content-Length")
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")

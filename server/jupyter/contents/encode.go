@@ -195,9 +195,16 @@ func compareNames(a, b []byte) int {
 func splitLines(text []byte) []value {
 	out := make([]value, 0, bytes.Count(text, []byte(`\n`))+1)
 	start := 0
+	rare := bytes.IndexByte(text, 0xc2) >= 0 || bytes.IndexByte(text, 0xe2) >= 0
 	for i := 0; i < len(text); {
 		if c := text[i]; c != '\\' && c != 0xc2 && c != 0xe2 { // nothing that could end a line
-			i++
+			if i++; !rare {
+				n := bytes.IndexByte(text[i:], '\\')
+				if n < 0 {
+					break
+				}
+				i += n
+			}
 			continue
 		}
 		n, ends := lineEnd(text[i:])

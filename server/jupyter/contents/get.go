@@ -131,7 +131,7 @@ func loadNotebook(m *Model, data []byte, want Want) error {
 	m.Message = invalid(&nb)
 	distrust(&nb)
 	var inFile map[string]Sum
-	if want.Overlay != nil {
+	if want.Overlay != nil && want.Overlay.Lays(m.Path) {
 		plain := nb.appendCompact(make([]byte, 0, len(data)))
 		if laid := want.Overlay.Loaded(m.Path, plain); !bytes.Equal(laid, plain) {
 			inFile = sumsOf(&nb)

@@ -3,6 +3,8 @@ package contents
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -249,4 +251,38 @@ func BenchmarkLoad10MB(b *testing.B) {
 		}
 		nb.appendCompact(make([]byte, 0, len(in)))
 	}
+}
+
+// BenchmarkPutAndGet10MB is all of a request but the network.
+func BenchmarkPutAndGet10MB(b *testing.B) {
+	t, err := Open(b.TempDir(), Owner{os.Getuid(), os.Getgid()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer t.Close()
+	body := fmt.Appendf(nil, `{"type":"notebook","format":"json","content":%s}`, bigNotebook())
+	b.Run("put", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			in, _, err := parseIncoming(body)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, _, err := t.save("big.ipynb", in); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("get", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			m, err := t.Get("big.ipynb", Want{Content: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err = m.AppendJSON(nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -152,12 +152,14 @@ func (t *Tree) saveNotebook(place string, in incoming) (hash, message string, er
 	}
 	message = invalid(&nb)
 	sent, trusted := sumsOf(&nb), markedTrusted(&nb)
+	saved := sent
 	if in.overlay != nil && in.overlay.Lays(place) {
 		if nb, err = parseNotebook(in.overlay.Saving(place, nb.appendCompact(nil))); err != nil {
 			return "", "", fault.Wrap(fault.Internal, "overlay", "The notebook's outputs could not be laid over it.", err)
 		}
+		saved = sumsOf(&nb)
 	}
-	if err := learn(&nb, sent, trusted, in.trust); err != nil {
+	if err := learn(saved, sent, trusted, in.trust); err != nil {
 		return "", "", err
 	}
 	if hash, err = t.put(place, diskForm(&nb), disguise{}); err != nil {
@@ -172,11 +174,13 @@ func (t *Tree) saveNotebook(place string, in incoming) (hash, message string, er
 
 // put writes bytes as a whole file and answers their hash.
 func (t *Tree) put(place string, data []byte, as disguise) (hash string, err error) {
+	sums := make(chan string, 1)
+	go func() { sums <- sum(data) }() // meanwhile the disk works
 	err = t.write(place, as, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})
-	return sum(data), err
+	return <-sums, err
 }
 
 func (t *Tree) saveFile(place string, in incoming) (hash string, err error) {

@@ -93,18 +93,15 @@ func mark(nb *value, inFile map[string]Sum, trust Trust) error {
 
 // learn takes note of what a client that saves a notebook trusts: the cells it marks, as far as what is
 // saved is what it has. Where the hub's record of a run was laid over it, that is the person's own, or not.
-func learn(nb *value, sent map[string]Sum, trusted map[string]bool, trust Trust) error {
+func learn(saved, sent map[string]Sum, trusted map[string]bool, trust Trust) error {
 	if trust == nil {
 		return nil
 	}
-	cells := nb.get("cells").kids
 	var learnt []Sum
-	for i := range cells {
-		s, ok := sumOf(&cells[i])
-		if !ok || trust.Knows(s) {
+	for id, s := range saved {
+		if trust.Knows(s) {
 			continue
 		}
-		id := cells[i].get("id").str()
 		if same := sent[id] == s; same && trusted[id] || !same && trust.Own() {
 			learnt = append(learnt, s)
 		}

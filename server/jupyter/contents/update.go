@@ -80,7 +80,7 @@ func (t *Tree) update(place string, trust Trust, fn func(nb []byte) ([]byte, err
 	if nb, err = parseNotebook(changed); err != nil {
 		return false, err
 	}
-	if err := learn(&nb, before, nil, trust); err != nil {
+	if err := learn(sumsOf(&nb), before, nil, trust); err != nil {
 		return false, err
 	}
 	out := diskForm(&nb)

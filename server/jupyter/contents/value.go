@@ -2,6 +2,7 @@ package contents
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"unicode/utf8"
@@ -266,9 +267,7 @@ func (p *parser) str() ([]byte, error) {
 	p.at++
 	start, plain := p.at, true
 	for {
-		for p.at < len(p.in) && !inString[p.in[p.at]] {
-			p.at++
-		}
+		p.at += ordinary(p.in[p.at:])
 		if p.at == len(p.in) {
 			return nil, p.fail("a string does not end")
 		}
@@ -290,6 +289,22 @@ func (p *parser) str() ([]byte, error) {
 			plain = plain && simple
 		}
 	}
+}
+
+// ordinary counts the bytes before the first that means something within a string.
+func ordinary(text []byte) (n int) {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; len(text)-n >= 8; n += 8 { // eight at a time: a byte below 0x20, a quote or a backslash sets a top bit
+		w := binary.LittleEndian.Uint64(text[n:])
+		quote, back := w^(ones*'"'), w^(ones*'\\')
+		if ((w-ones*0x20)&^w|(quote-ones)&^quote|(back-ones)&^back)&tops != 0 {
+			break
+		}
+	}
+	for n < len(text) && !inString[text[n]] {
+		n++
+	}
+	return n
 }
 
 // inString are the bytes that mean something within a string.
