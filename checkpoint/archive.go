@@ -167,12 +167,18 @@ func (a *Archive) About(ctx context.Context, p Place) ([]byte, error) {
 }
 
 // Load lays a checkpoint out as a folder; see the function Load.
-func (a *Archive) Load(ctx context.Context, p Place, folder string) error {
+func (a *Archive) Load(ctx context.Context, p Place, folder string, hollow Hollow) error {
 	o, key, err := a.find(ctx, p)
 	if err != nil {
 		return err
 	}
-	return Load(ctx, o.v.Reader, p.ID, key, folder)
+	return Load(ctx, o.v.Reader, p.ID, key, folder, a.folder(p.Tenant), hollow)
+}
+
+// LateKey is what a pager needs to read the pages of a tenant's hollow dumps.
+func (a *Archive) LateKey(ctx context.Context, tenant string) ([]byte, error) {
+	key, err := a.Keys.Tenant(ctx, tenant)
+	return key[:], err
 }
 
 // maxWhole bounds a file that is read into memory.

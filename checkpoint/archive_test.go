@@ -74,7 +74,10 @@ func openArchive(t *testing.T, dir string, keys memoryKeys) *Archive {
 }
 
 // region is memory of the process that a test dumps.
-type region struct{ start, pages uint64 }
+type region struct {
+	start, pages uint64
+	late         bool
+}
 
 // dump writes a folder as a frozen kernel leaves one: the pages of its memory stand in the order of its regions.
 func dump(t *testing.T, folder string, regions []region, memory []byte) {
@@ -93,7 +96,11 @@ func dump(t *testing.T, folder string, regions []region, memory []byte) {
 	}
 	add(1, 3) // pages-3.img
 	for _, r := range regions {
-		add(1, r.start, 4, 4, 5, r.pages) // present
+		flags := uint64(4) // present
+		if r.late {
+			flags |= 2
+		}
+		add(1, r.start, 4, flags, 5, r.pages)
 	}
 	for name, text := range map[string][]byte{
 		"dump/pagemap-7.img": b, "dump/pages-3.img": memory, "dump/inventory.img": []byte("inventory"), "dump/nothing.img": nil,
@@ -151,7 +158,7 @@ func TestAFolderComesBackAsItWas(t *testing.T) {
 	p := Place{"ann", "digits", "one"}
 	memory := random(1, 3000*vault.PageSize)
 	clear(memory[100*vault.PageSize : 200*vault.PageSize])
-	dump(t, filepath.Join(dir, "in"), []region{{0x400000, 1000}, {0x7f0000000000, 2000}}, memory)
+	dump(t, filepath.Join(dir, "in"), []region{{start: 0x400000, pages: 1000}, {start: 0x7f0000000000, pages: 2000}}, memory)
 	size, added, err := a.Save(ctx, p, filepath.Join(dir, "in"), "", []byte(`{"why":"test"}`))
 	ok(t, err)
 	if size < int64(len(memory)) || added < int64(2800*vault.PageSize) {
@@ -166,7 +173,7 @@ func TestAFolderComesBackAsItWas(t *testing.T) {
 	if _, err := a.File(ctx, p, "dump/none.img"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	ok(t, a.Load(ctx, p, filepath.Join(dir, "out")))
+	ok(t, a.Load(ctx, p, filepath.Join(dir, "out"), nil))
 	if got, want := tree(t, filepath.Join(dir, "out")), tree(t, filepath.Join(dir, "in")); got != want {
 		t.Errorf("came back:\n%s\nwas:\n%s", got, want)
 	}
@@ -175,7 +182,7 @@ func TestAFolderComesBackAsItWas(t *testing.T) {
 	}
 	stranger := p
 	stranger.Tenant = "bob"
-	if err := a.Load(ctx, stranger, filepath.Join(dir, "stranger")); err == nil {
+	if err := a.Load(ctx, stranger, filepath.Join(dir, "stranger"), nil); err == nil {
 		t.Error("another tenant has the checkpoint, too")
 	}
 	ok(t, a.Delete(ctx, p))
@@ -192,13 +199,13 @@ func TestMemoryIsStoredByAddress(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
 	a := openArchive(t, filepath.Join(dir, "archive"), memoryKeys{})
 	memory := random(2, 2000*vault.PageSize)
-	dump(t, filepath.Join(dir, "a"), []region{{0x400000, 1000}, {0x7f0000000000, 1000}}, memory)
+	dump(t, filepath.Join(dir, "a"), []region{{start: 0x400000, pages: 1000}, {start: 0x7f0000000000, pages: 1000}}, memory)
 	// A page more in the first region moves all others; one byte differs in ten pages.
 	next := append(random(3, vault.PageSize), memory...)
 	for i := range 10 {
 		next[(100+i)*vault.PageSize] ^= 1
 	}
-	dump(t, filepath.Join(dir, "b"), []region{{0x3ff000, 1001}, {0x7f0000000000, 1000}}, next)
+	dump(t, filepath.Join(dir, "b"), []region{{start: 0x3ff000, pages: 1001}, {start: 0x7f0000000000, pages: 1000}}, next)
 	_, _, err := a.Save(ctx, Place{"ann", "p", "a"}, filepath.Join(dir, "a"), "", nil)
 	ok(t, err)
 	_, added, err := a.Save(ctx, Place{"ann", "p", "b"}, filepath.Join(dir, "b"), "a", nil)
@@ -210,7 +217,7 @@ func TestMemoryIsStoredByAddress(t *testing.T) {
 	if err != nil || added > 30<<10 {
 		t.Errorf("a base that is not there any more: %d, %v", added, err)
 	}
-	ok(t, a.Load(ctx, Place{"ann", "p", "b"}, filepath.Join(dir, "out")))
+	ok(t, a.Load(ctx, Place{"ann", "p", "b"}, filepath.Join(dir, "out"), nil))
 	if got, want := tree(t, filepath.Join(dir, "out")), tree(t, filepath.Join(dir, "b")); got != want {
 		t.Errorf("came back:\n%s\nwas:\n%s", got, want)
 	}

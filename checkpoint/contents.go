@@ -73,6 +73,9 @@ func Save(ctx context.Context, v *vault.Vault, name string, project vault.Key, f
 }
 
 func save(ctx context.Context, v *vault.Vault, name string, project vault.Key, folder string, like contents, about []byte) (size, added int64, err error) {
+	if pager.Hollow(filepath.Join(folder, Dump)) { // zeros would be stored for its memory
+		return 0, 0, fault.New(fault.Internal, "hollow", "The memory of this checkpoint is not in its folder.")
+	}
 	s, err := v.Begin(ctx)
 	if err != nil {
 		return 0, 0, err

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,9 +18,15 @@ import (
 // workers is how many files, or parts of one, are laid out at once.
 const workers = 4
 
+// Hollow decides, when all but the memory of a dump is laid out, whether the rest
+// is left to a pager.
+type Hollow func(dump string) (bool, error)
+
 // Load lays a checkpoint out: folder, which must not exist, is then as the one
-// that was saved. After an error what is there of it is of no use.
-func Load(ctx context.Context, r *vault.Reader, name string, project vault.Key, folder string) error {
+// that was saved. If hollow says so, the pages that may come late are left out of
+// the dump's files: OpenLate finds them in store, the vault's folder. After an
+// error what is there of the folder is of no use.
+func Load(ctx context.Context, r *vault.Reader, name string, project vault.Key, folder, store string, hollow Hollow) error {
 	c, err := read(ctx, r, name, project)
 	if err != nil {
 		return err
@@ -37,7 +45,10 @@ func Load(ctx context.Context, r *vault.Reader, name string, project vault.Key, 
 			return err
 		}
 	}
-	return errors.Join(o.files(ctx, false), o.files(ctx, true)) // memory needs the page maps
+	if err := o.plain(ctx); err != nil {
+		return err
+	}
+	return o.memory(ctx, store, hollow) // it needs the page maps
 }
 
 type loading struct {
@@ -47,31 +58,69 @@ type loading struct {
 	top  string
 }
 
-// files writes the files with memory, or all others.
-func (o loading) files(ctx context.Context, memory bool) error {
+// plain writes the files that are not memory.
+func (o loading) plain(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers)
 	for _, f := range o.c.Files {
-		if (f.Map != "") != memory {
+		if f.Map != "" || ctx.Err() != nil {
 			continue
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		regions := []pager.Region{{Size: uint64(f.Size)}}
-		if memory {
-			var err error
-			if regions, _, err = pager.ReadMap(filepath.Join(o.top, filepath.FromSlash(f.Map))); err != nil {
-				return errors.Join(fault.Wrap(fault.Unavailable, "checkpoint_damaged", "This checkpoint is damaged: a page map cannot be read.", err), g.Wait())
-			}
 		}
 		out, err := o.create(f)
 		if err != nil {
 			return errors.Join(err, g.Wait())
 		}
-		o.write(ctx, g, f, out, regions)
+		o.write(ctx, g, f, out, []pager.Region{{Size: uint64(f.Size)}})
 	}
 	return g.Wait()
+}
+
+// memory writes the files with memory, with holes where a pager will fill in.
+func (o loading) memory(ctx context.Context, store string, hollow Hollow) error {
+	late := from{Store: store, Objects: map[string]vault.Object{}}
+	for _, f := range o.c.Files {
+		if f.Map == "" {
+			continue
+		}
+		out, err := o.create(f)
+		if err == nil {
+			err = out.Close()
+		}
+		if err != nil {
+			return err
+		}
+		late.Objects[path.Base(f.Name)] = o.c.objects[f.Object]
+	}
+	holes := false
+	if hollow != nil && len(late.Objects) > 0 {
+		var err error
+		if holes, err = hollow(filepath.Join(o.top, Dump)); err != nil {
+			return err
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(workers)
+	for _, f := range o.c.Files {
+		if f.Map == "" || ctx.Err() != nil {
+			continue
+		}
+		regions, _, err := pager.ReadMap(filepath.Join(o.top, filepath.FromSlash(f.Map)))
+		if err != nil {
+			return errors.Join(fault.Wrap(fault.Unavailable, "checkpoint_damaged", "This checkpoint is damaged: a page map cannot be read.", err), g.Wait())
+		}
+		if holes {
+			regions = slices.DeleteFunc(regions, func(r pager.Region) bool { return r.Late })
+		}
+		out, err := o.root.OpenFile(f.Name, os.O_WRONLY, 0)
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		o.write(ctx, g, f, out, regions)
+	}
+	if err := g.Wait(); err != nil || !holes {
+		return err
+	}
+	return late.write(o.root)
 }
 
 func (o loading) create(f File) (*os.File, error) {

@@ -76,6 +76,8 @@ type Container struct {
 	Limits  Limits
 	Network Network
 	LogFile string // stdout and stderr of the first process
+	// LateKey is what the pager of a hollow dump is told, to find its pages.
+	LateKey []byte
 }
 
 // Status is what is known of a container without asking the processes in it.
@@ -124,6 +126,9 @@ type Runtime interface {
 	// Unpause lets a container go on that Freeze had paused for a dump whose asker
 	// is gone; one that runs is left as it is.
 	Unpause(ctx context.Context, name string) error
+	// Late reports whether Restore would let the processes of a dump begin before
+	// their memory is there: then its pages files may be hollow.
+	Late(dir string) bool
 	// Drained waits until a restored container needs its dump no more: large
 	// memory comes after its processes have begun. An error means that it will
 	// not come, and that the container has to be given up for its dump. Freeze

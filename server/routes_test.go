@@ -25,6 +25,7 @@ import (
 type brokenRuntime struct{ kernel.Runtime }
 
 func (brokenRuntime) List(context.Context) ([]kernel.Status, error) { return nil, nil }
+func (brokenRuntime) Late(string) bool                              { return false }
 func (brokenRuntime) Unpause(context.Context, string) error         { return nil }
 func (brokenRuntime) Draining() (map[string]string, error)          { return nil, nil }
 func (brokenRuntime) Create(context.Context, kernel.Container) error {

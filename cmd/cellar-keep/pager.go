@@ -3,11 +3,14 @@ package main
 import (
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"time"
 
+	"cellar/checkpoint"
+	"cellar/checkpoint/vault"
 	"cellar/kernel/pager"
 )
 
@@ -22,7 +25,7 @@ func holdMemory(args []string) error {
 		return err
 	}
 	worker := exec.Command("/proc/self/exe", "pager-worker", *dump)
-	worker.Stderr = os.Stderr
+	worker.Stdin, worker.Stderr = os.Stdin, os.Stderr // what the worker is told is nothing for us
 	return pager.Hold(*folder, *work, worker, func() {
 		fmt.Println("ready")
 		os.Stdout.Close()
@@ -35,7 +38,18 @@ func bringMemory(log *slog.Logger, args []string) error {
 		return fmt.Errorf("pager-worker is started by pager")
 	}
 	start := time.Now()
-	n, err := pager.Work(args[0], nil, laziness())
+	var open pager.Opener
+	if pager.Hollow(args[0]) {
+		var key vault.Key
+		if _, err := io.ReadFull(os.Stdin, key[:]); err != nil {
+			return fmt.Errorf("the key to the pages of a hollow dump: %w", err)
+		}
+		var err error
+		if open, err = checkpoint.OpenLate(args[0], key); err != nil {
+			return err
+		}
+	}
+	n, err := pager.Work(args[0], open, laziness())
 	log.Info("pager", "bytes", n.Bytes, "faults", n.Faults, "asked", n.Asked, "took", time.Since(start))
 	return err
 }

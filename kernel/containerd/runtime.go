@@ -119,7 +119,7 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 			err = errors.Join(err, r.Remove(undo, c.Name))
 		}
 	}()
-	late := dump != "" && r.late(dump)
+	late := dump != "" && (r.Late(dump) || pager.Hollow(dump))
 	ids := idMap(c.UIDBase)
 	container, err := r.c.NewContainer(ctx, c.Name,
 		client.WithContainerLabels(c.Labels),
@@ -144,7 +144,7 @@ func (r *Runtime) run(ctx context.Context, c kernel.Container, dump string) (err
 		defer r.removeWork(work)
 		opts = append(opts, client.WithRestoreImagePath(dump), client.WithRestoreWorkPath(work))
 		if late {
-			if err := r.startPager(ctx, c.Name, dump, work); err != nil {
+			if err := r.startPager(ctx, c, dump, work); err != nil {
 				return err
 			}
 		}

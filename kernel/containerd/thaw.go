@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"cellar/kernel"
 	"cellar/kernel/pager"
 )
 
@@ -30,8 +32,8 @@ func mayBeLate() bool {
 
 func (r *Runtime) pagerDir(name string) string { return filepath.Join(r.o.Dir, "pagers", name) }
 
-// late reports whether a dump is thawed with its memory coming late.
-func (r *Runtime) late(dump string) bool {
+// Late implements kernel.Runtime.
+func (r *Runtime) Late(dump string) bool {
 	if r.o.Eager || !mayBeLate() {
 		return false
 	}
@@ -45,7 +47,8 @@ func (r *Runtime) late(dump string) bool {
 
 // startPager starts the process that brings a container's memory in and waits
 // until CRIU can connect to it. It outlives the hub.
-func (r *Runtime) startPager(ctx context.Context, name, dump, work string) error {
+func (r *Runtime) startPager(ctx context.Context, c kernel.Container, dump, work string) error {
+	name := c.Name
 	dir := r.pagerDir(name)
 	if err := pager.End(dir); err != nil {
 		return err
@@ -70,7 +73,7 @@ func (r *Runtime) startPager(ctx context.Context, name, dump, work string) error
 	}
 	defer out.Close()
 	cmd := exec.Command(r.o.Keeper, "pager", "--folder", dir, "--work", work, "--dump", dump)
-	cmd.Stdout, cmd.Stderr = in, log
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.LateKey), in, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
 	in.Close()

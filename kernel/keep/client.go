@@ -31,7 +31,7 @@ func Open(conn net.Conn, from uint64) (*Client, error) {
 	if err := c.w.writeJSON(kindHello, Hello{Version: Version, From: max(from, 1)}); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
-	kind, payload, err := c.r.next(1<<20)
+	kind, payload, err := c.r.next(1 << 20)
 	if err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}

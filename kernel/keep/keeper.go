@@ -159,7 +159,7 @@ func writeAnswers(ctx context.Context, w *frameWriter, answers <-chan Answer) {
 
 func readHello(r *frameReader) (Hello, error) {
 	var h Hello
-	kind, payload, err := r.next(1<<16)
+	kind, payload, err := r.next(1 << 16)
 	if err != nil {
 		return h, err
 	}

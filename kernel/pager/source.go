@@ -3,6 +3,7 @@ package pager
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,16 @@ type Source interface {
 	// are multiples of the page size. They are good until the next call.
 	Pages(at, n uint64) ([]byte, error)
 	Close() error
+}
+
+// LateName is a file of a dump that is hollow: the pages that may come late are
+// not in its pages files. It tells an Opener where they are.
+const LateName = "late.json"
+
+// Hollow reports whether a dump is: then it can be thawed with a pager only.
+func Hollow(dump string) bool {
+	_, err := os.Lstat(filepath.Join(dump, LateName))
+	return err == nil
 }
 
 // Opener opens a pages file by its name, a path below the dump's folder.

@@ -8,9 +8,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"cellar/checkpoint"
 	"cellar/checkpoint/vault"
 	"cellar/internal/fault"
+	"cellar/kernel/pager"
 )
 
 // Archive keeps checkpoints for megabytes; see checkpoint.Archive.
@@ -21,7 +24,8 @@ import (
 // else in this package knows folders only.
 type Archive interface {
 	Save(ctx context.Context, p checkpoint.Place, folder, base string, about []byte) (size, added int64, err error)
-	Load(ctx context.Context, p checkpoint.Place, folder string) error
+	Load(ctx context.Context, p checkpoint.Place, folder string, hollow checkpoint.Hollow) error
+	LateKey(ctx context.Context, tenant string) ([]byte, error)
 	About(ctx context.Context, p checkpoint.Place) ([]byte, error)
 	File(ctx context.Context, p checkpoint.Place, name string) ([]byte, error)
 	Delete(ctx context.Context, p checkpoint.Place) error
@@ -41,8 +45,17 @@ func (h *Hub) placeOf(ctx context.Context, project, id string) (checkpoint.Place
 
 // borrow makes sure that a checkpoint's folder is there, and stays until release
 // is called. A dump that a container's memory still comes from stays after that,
-// too.
+// too. The dump may be hollow: it can be thawed, and all else in the folder read.
 func (h *Hub) borrow(ctx context.Context, project, id string) (release func(), err error) {
+	return h.lend(ctx, project, id, false)
+}
+
+// borrowWhole is borrow for those who need the dump's memory in its files.
+func (h *Hub) borrowWhole(ctx context.Context, project, id string) (release func(), err error) {
+	return h.lend(ctx, project, id, true)
+}
+
+func (h *Hub) lend(ctx context.Context, project, id string, whole bool) (release func(), err error) {
 	spot, err := h.shelf.enter(ctx, id)
 	if err != nil {
 		return nil, err
@@ -56,8 +69,9 @@ func (h *Hub) borrow(ctx context.Context, project, id string) (release func(), e
 		return nil, ctx.Err()
 	}
 	dir := h.vaultDir(id)
-	if _, err = os.Stat(dir); errors.Is(err, os.ErrNotExist) && h.Archive != nil {
-		err = h.layOut(ctx, project, id)
+	_, err = os.Stat(dir)
+	if h.Archive != nil && (errors.Is(err, os.ErrNotExist) || err == nil && whole && pager.Hollow(h.dumpDir(id))) {
+		err = h.layOut(ctx, project, id, whole)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // what is not there at all is found out by who reads it
 		release()
@@ -68,16 +82,13 @@ func (h *Hub) borrow(ctx context.Context, project, id string) (release func(), e
 	return release, nil
 }
 
-// layOut makes the folder of a stored checkpoint, whole or not at all.
-func (h *Hub) layOut(ctx context.Context, project, id string) error {
+// layOut makes the folder of a stored checkpoint, or of a hollow one a whole one.
+func (h *Hub) layOut(ctx context.Context, project, id string, whole bool) error {
 	c, err := h.Store.Checkpoint(ctx, project, id)
 	if errors.Is(err, fault.NotFound) || err == nil && !c.Stored {
 		return os.ErrNotExist
 	}
 	if err != nil {
-		return err
-	}
-	if err := room(h.Data, c.Size); err != nil {
 		return err
 	}
 	p, err := h.placeOf(ctx, project, id)
@@ -89,11 +100,43 @@ func (h *Hub) layOut(ctx context.Context, project, id string) error {
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
 	}
-	if err := h.Archive.Load(ctx, p, tmp); err != nil {
+	hollow := false
+	err = h.Archive.Load(ctx, p, tmp, func(dump string) (bool, error) {
+		if hollow = !whole && h.Runtime.Late(dump); hollow {
+			return true, room(h.Data, 0)
+		}
+		return false, room(h.Data, c.Size)
+	})
+	if err == nil {
+		err = replace(tmp, h.vaultDir(id))
+	}
+	if err != nil {
 		return errors.Join(err, os.RemoveAll(tmp))
 	}
-	h.Log.Info("checkpoint laid out", "checkpoint", id, "bytes", c.Size, "took", time.Since(start))
-	return os.Rename(tmp, h.vaultDir(id))
+	h.Log.Info("checkpoint laid out", "checkpoint", id, "bytes", c.Size, "hollow", hollow, "took", time.Since(start))
+	return os.RemoveAll(tmp)
+}
+
+// replace gives a folder the name of another, which is then there no more under
+// any name but from.
+func replace(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.ENOENT) { // there is none
+		return os.Rename(from, to)
+	}
+	return err
+}
+
+// lateKey is what a pager needs for a dump; nil if that is not hollow.
+func (h *Hub) lateKey(ctx context.Context, project, dump string) ([]byte, error) {
+	if h.Archive == nil || !pager.Hollow(dump) {
+		return nil, nil
+	}
+	p, err := h.Store.Project(ctx, project)
+	if err != nil {
+		return nil, err
+	}
+	return h.Archive.LateKey(ctx, p.Owner)
 }
 
 // description reads what a checkpoint says of itself, without laying it out.
@@ -292,6 +335,21 @@ func (h *Hub) sweepArchive() {
 			h.Log.Error("vault not looked at", "tenant", tenant, "error", err)
 		}
 		h.collecting.add(tenant, time.Now())
+	}
+	h.sweepHollow()
+}
+
+// sweepHollow removes the hollow folders that no memory comes from: what this
+// machine can do may be another now than when they were made.
+func (h *Hub) sweepHollow() {
+	list, err := h.Store.Checkpoints(h.ctx, "")
+	if err != nil {
+		return
+	}
+	for _, c := range list {
+		if c.Stored && pager.Hollow(h.dumpDir(c.ID)) {
+			h.dropFolder(c.ID)
+		}
 	}
 }
 

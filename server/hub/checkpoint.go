@@ -266,6 +266,9 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump, reason string) error {
 	if err != nil {
 		return err
 	}
+	if c.LateKey, err = h.lateKey(ctx, l.Project(), dump); err != nil {
+		return err
+	}
 	files := func(name string) (string, string) { return onMachine(c.Mounts, name) }
 	if _, err := criu.AdoptSizes(dump, files, elsewhere(h.homeDir(l.Project()))); err != nil {
 		return fault.Wrap(fault.Unavailable, "checkpoint_damaged", "The checkpoint's memory image cannot be read.", err)

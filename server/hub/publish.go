@@ -230,7 +230,7 @@ func (h *Hub) nodeDir(id string) string { return filepath.Join(h.Data, "nodes", 
 // links, the journal, the project's files and packages.
 func (h *Hub) fillNode(ctx context.Context, p Project, n Node) error {
 	dir := h.nodeDir(n.ID)
-	giveBack, err := h.borrow(ctx, p.ID, n.Checkpoint)
+	giveBack, err := h.borrowWhole(ctx, p.ID, n.Checkpoint) // the node has it for good, also when the checkpoint is deleted
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package acceptance
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -264,4 +265,86 @@ func soon(t *testing.T, is func() bool) {
 			t.Fatal("it does not come to be so")
 		}
 	}
+}
+
+// TestLateFromTheArchive: a large session that was stored long ago begins at once,
+// too: its memory comes straight from the archive, whatever happens meanwhile.
+func TestLateFromTheArchive(t *testing.T) {
+	lazy := lazily(t)
+	h := startHub(t, "--store-after", "500ms")
+	p, k := h.project("Cold")
+	s := h.Open(p, k)
+	if got := s.Exec(blob); got != "" {
+		t.Fatal(got)
+	}
+	check := func(when string) {
+		t.Helper()
+		if got := s.Exec(sound(41)); got != allSound {
+			t.Errorf("%s: %s", when, got)
+		}
+	}
+	sleep := func() kept {
+		t.Helper()
+		h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+		return h.awaitStored(p)[0]
+	}
+	folder := func(c kept) string { return filepath.Join(h.data, "vault", c.ID) }
+
+	touch(t, lazy)
+	c := sleep()
+	if got := s.Exec("x"); got != "41" {
+		t.Errorf("woken: x = %s", got)
+	}
+	if n := onDisk(t, folder(c)); n > 100<<20 {
+		t.Errorf("%d MB were written to wake it", n>>20)
+	}
+	if pagerOf(t, k).worker == 0 {
+		t.Error("the memory does not come late")
+	}
+	// While it comes others are stored and collected, and the hub is killed.
+	p2, k2 := h.project("Other")
+	h.Open(p2, k2).Exec("import os; y = os.urandom(50 << 20)")
+	h.MustRun(h.path(p2, k2, "hibernate"), nil, nil)
+	h.awaitStored(p2)
+	h.Want(204, "DELETE", "/api/v1/projects/"+p2, nil, nil)
+	h.kill(syscall.SIGKILL)
+	h.start()
+	s = h.Open(p, k)
+	check("nothing has come unasked")
+	os.Remove(lazy)
+
+	// One that is thawed while it is hollow, and whole for a node.
+	c = sleep()
+	check("from the archive again")
+	touch(t, lazy)
+	c = sleep()
+	s.Exec("x")
+	end := pagerOf(t, k).worker
+	if end == 0 {
+		t.Fatal("the memory does not come late")
+	}
+	syscall.Kill(end, syscall.SIGKILL) // it goes back to its checkpoint, which is hollow
+	os.Remove(lazy)
+	soon(t, func() bool {
+		v := h.kernel(p, k)
+		return v.State == "running" && strings.Contains(v.StateDetail, "went back to its state of")
+	})
+	check("its pager was killed")
+	c = sleep()
+	h.MustRun("/api/v1/projects/"+p+"/checkpoints/"+c.ID+"/apply", map[string]any{}, nil)
+	check("applied")
+}
+
+// onDisk is how many bytes a folder takes, holes not counted.
+func onDisk(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil {
+			if st, err := d.Info(); err == nil {
+				n += st.Sys().(*syscall.Stat_t).Blocks * 512
+			}
+		}
+		return nil
+	})
+	return n
 }
