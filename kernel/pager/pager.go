@@ -29,6 +29,11 @@ const (
 	drainBlock = 1 << 20
 	// finished is what CRIU sends when the processes run.
 	finished = 0x52535446
+	// Somebody who begins to run asks for one page after the other. Who would fill
+	// between two of them makes each wait: so not until nobody has asked for calm,
+	// but for beginning at most.
+	calm      = 4 * time.Millisecond
+	beginning = 500 * time.Millisecond
 	// roomEvery is how often a fill is tried again for which a container has no
 	// room: it gets some, or is killed.
 	roomEvery = 5 * time.Millisecond
@@ -50,7 +55,9 @@ type worker struct {
 	holder  int // the guardian's, told of every descriptor; -1 for none
 	dir     string
 	all     []*process
-	running bool // CRIU is through: fill what nobody asks for
+	running bool      // CRIU is through: fill what nobody asks for
+	began   time.Time // when CRIU was through
+	asked   time.Time // when somebody last waited for a page
 	open    Opener
 	files   map[string]Source
 	stats   Stats
@@ -88,7 +95,7 @@ func Serve(conn, holder int, dir string, open Opener, lazy func() bool) (_ Stats
 		if p == nil {
 			break
 		}
-		if w.lazy != nil && w.lazy() {
+		if w.holdsBack() {
 			continue
 		}
 		first := p.space.pieces[0]
@@ -120,6 +127,15 @@ func (w *worker) next() *process {
 	return nil
 }
 
+// holdsBack reports whether to fill only what is asked for now.
+func (w *worker) holdsBack() bool {
+	if w.lazy != nil && w.lazy() {
+		return true
+	}
+	now := time.Now()
+	return now.Sub(w.asked) < calm && now.Sub(w.began) < beginning
+}
+
 // wait serves what waits; it blocks while nothing can be filled unasked.
 func (w *worker) wait() error {
 	fds := make([]unix.PollFd, 0, len(w.all)+1)
@@ -131,7 +147,7 @@ func (w *worker) wait() error {
 	}
 	timeout := -1
 	switch {
-	case w.running && (w.lazy == nil || !w.lazy()):
+	case w.running && !w.holdsBack():
 		timeout = 0
 	case w.running || w.anyWaiting():
 		timeout = 1
@@ -170,7 +186,7 @@ func (w *worker) hear() error {
 		w.conn = -1
 		return nil
 	case *word == finished:
-		w.running = true
+		w.running, w.began = true, time.Now()
 		return nil
 	case int32(*word) < 0:
 		return nil
@@ -231,6 +247,7 @@ func (w *worker) take(p *process) error {
 	for _, e := range events {
 		if e.kind == eventFault {
 			w.stats.Faults++
+			w.asked = time.Now()
 			p.waiting = append(p.waiting, e.b&^(pageSize-1))
 			continue
 		}
