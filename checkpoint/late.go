@@ -28,8 +28,9 @@ func (f from) write(dump *os.Root) error {
 	return dump.WriteFile(path.Join(Dump, pager.LateName), b, 0o600)
 }
 
-// lateCache is the memory for decoded blocks of a pager.
-const lateCache = 16 << 20
+// lateCache is the memory for decoded blocks of a pager: it has to hold what is
+// decoded before it is wanted.
+const lateCache = 64 << 20
 
 // OpenLate opens the pages of a hollow dump for a pager, with the tenant's key.
 // It may be used in another process than the vault's: nothing that a checkpoint
@@ -77,6 +78,11 @@ func (s *source) Pages(at, n uint64) ([]byte, error) {
 	}
 	b := s.buf[:min(n, most)]
 	return b, s.pages.ReadPages(context.Background(), at/vault.PageSize, b)
+}
+
+// Ahead implements pager.Source: the blocks are in the reader's cache then.
+func (s *source) Ahead(at, n uint64) {
+	_ = s.pages.ReadPages(context.Background(), at/vault.PageSize, make([]byte, n))
 }
 
 // Close implements pager.Source.

@@ -78,6 +78,9 @@ type Container struct {
 	LogFile string // stdout and stderr of the first process
 	// LateKey is what the pager of a hollow dump is told, to find its pages.
 	LateKey []byte
+	// Wanted is a file of the machine that remembers which memory was asked for
+	// first after a Restore, so that it comes sooner the next time; "": none.
+	Wanted string
 }
 
 // Status is what is known of a container without asking the processes in it.

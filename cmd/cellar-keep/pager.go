@@ -21,10 +21,11 @@ func holdMemory(args []string) error {
 	folder := fs.String("folder", "", "where the pager keeps its lock and says how it went")
 	work := fs.String("work", "", "CRIU's work folder")
 	dump := fs.String("dump", "", "folder of the dump")
+	wanted := fs.String("wanted", "", "file that remembers what was asked for first")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	worker := exec.Command("/proc/self/exe", "pager-worker", *dump)
+	worker := exec.Command("/proc/self/exe", "pager-worker", *dump, *wanted)
 	worker.Stdin, worker.Stderr = os.Stdin, os.Stderr // what the worker is told is nothing for us
 	return pager.Hold(*folder, *work, worker, func() {
 		fmt.Println("ready")
@@ -34,22 +35,22 @@ func holdMemory(args []string) error {
 
 // bringMemory is the guardian's worker.
 func bringMemory(log *slog.Logger, args []string) error {
-	if len(args) != 1 {
+	if len(args) != 2 {
 		return fmt.Errorf("pager-worker is started by pager")
 	}
 	start := time.Now()
-	var open pager.Opener
+	o := pager.Options{Wanted: args[1], Lazy: laziness()}
 	if pager.Hollow(args[0]) {
 		var key vault.Key
 		if _, err := io.ReadFull(os.Stdin, key[:]); err != nil {
 			return fmt.Errorf("the key to the pages of a hollow dump: %w", err)
 		}
 		var err error
-		if open, err = checkpoint.OpenLate(args[0], key); err != nil {
+		if o.Open, err = checkpoint.OpenLate(args[0], key); err != nil {
 			return err
 		}
 	}
-	n, err := pager.Work(args[0], open, laziness())
+	n, err := pager.Work(args[0], o)
 	log.Info("pager", "bytes", n.Bytes, "faults", n.Faults, "asked", n.Asked, "took", time.Since(start))
 	return err
 }

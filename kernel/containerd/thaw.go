@@ -72,7 +72,7 @@ func (r *Runtime) startPager(ctx context.Context, c kernel.Container, dump, work
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command(r.o.Keeper, "pager", "--folder", dir, "--work", work, "--dump", dump)
+	cmd := exec.Command(r.o.Keeper, "pager", "--folder", dir, "--work", work, "--dump", dump, "--wanted", c.Wanted)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.LateKey), in, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()

@@ -127,8 +127,8 @@ func listen(work string) (*os.File, error) {
 }
 
 // Work is the worker's whole life, in the process that Hold started: descriptor
-// 3 is the listening socket, 4 leads to the guardian. For open and lazy, see Serve.
-func Work(dump string, open Opener, lazy func() bool) (Stats, error) {
+// 3 is the listening socket, 4 leads to the guardian.
+func Work(dump string, o Options) (Stats, error) {
 	const listener, holder = 3, 4
 	unix.CloseOnExec(listener)
 	unix.CloseOnExec(holder)
@@ -137,7 +137,7 @@ func Work(dump string, open Opener, lazy func() bool) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	return Serve(conn, holder, dump, open, lazy)
+	return Serve(conn, holder, dump, o)
 }
 
 // accept waits for CRIU as long as there is a guardian: without one nobody would

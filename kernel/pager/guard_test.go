@@ -37,7 +37,7 @@ func play() error {
 		if err := writeWhole(name, fmt.Sprint(os.Getpid())); err != nil {
 			return err
 		}
-		if _, err := Work(dump, nil, nil); err != nil {
+		if _, err := Work(dump, Options{}); err != nil {
 			return err
 		}
 		os.Exit(0)

@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,7 +45,10 @@ const (
 type process struct {
 	uffd   uffd
 	space  *space
-	source Source // of the bytes of its pages file; nil while it has none
+	source Source   // of the bytes of its pages file; nil while it has none
+	pid    int      // in its dump; 0 for one that was forked since
+	noted  []uint64 // blocks that it waited for
+	early  []uint64 // blocks that it will wait for
 	// waiting are addresses that somebody waits for. The kernel tells of each once:
 	// one that cannot be filled at this moment stays here.
 	waiting []uint64
@@ -58,10 +63,23 @@ type worker struct {
 	running bool      // CRIU is through: fill what nobody asks for
 	began   time.Time // when CRIU was through
 	asked   time.Time // when somebody last waited for a page
-	open    Opener
+	o       Options
 	files   map[string]Source
 	stats   Stats
-	lazy    func() bool // nil, or whether to leave for now what nobody asks for
+	wanted  wanted // the last time
+	warming sync.WaitGroup
+	closing atomic.Bool
+}
+
+// Options say how a dump is served; the zero value is that its files have all.
+type Options struct {
+	// Open gives the bytes of a pages file; nil: the files are in the dump's folder.
+	Open Opener
+	// Wanted is a file that remembers what was asked for first, for the next thaw
+	// of the same processes; "": none.
+	Wanted string
+	// Lazy is for tests: while it is true only what the processes ask for is filled.
+	Lazy func() bool
 }
 
 // Stats is what it took to bring the memory of a container in.
@@ -73,13 +91,12 @@ type Stats struct {
 
 // Serve answers for the dump in dir on CRIU's connection conn, until the memory
 // of all its processes has come or they have ended. holder is a unix socket to
-// which every descriptor is sent, too; -1 for none. open gives the bytes of a pages file; nil means that
-// the files are in dir. While lazy is true (tests; nil otherwise) it fills only what the processes ask for.
-func Serve(conn, holder int, dir string, open Opener, lazy func() bool) (_ Stats, err error) {
-	if open == nil {
-		open = openMapped
+// which every descriptor is sent, too; -1 for none.
+func Serve(conn, holder int, dir string, o Options) (_ Stats, err error) {
+	if o.Open == nil {
+		o.Open = openMapped
 	}
-	w := &worker{conn: conn, holder: holder, dir: dir, open: open, lazy: lazy, files: map[string]Source{}}
+	w := &worker{conn: conn, holder: holder, dir: dir, o: o, files: map[string]Source{}, wanted: readWanted(o.Wanted)}
 	defer w.close()
 	for err == nil {
 		if err = w.wait(); err != nil {
@@ -95,16 +112,27 @@ func Serve(conn, holder int, dir string, open Opener, lazy func() bool) (_ Stats
 		if p == nil {
 			break
 		}
+		if w.hasEarly() {
+			if p, piece, ok := w.early(); ok {
+				err = w.fill(p, piece)
+			}
+			continue
+		}
 		if w.holdsBack() {
 			continue
 		}
 		first := p.space.pieces[0]
 		err = w.fill(p, first.cut(first.start, first.start+drainBlock))
 	}
+	if err == nil {
+		w.remember()
+	}
 	return w.stats, err
 }
 
 func (w *worker) close() {
+	w.closing.Store(true)
+	w.warming.Wait()
 	for _, p := range w.all {
 		unix.Close(int(p.uffd))
 	}
@@ -127,9 +155,13 @@ func (w *worker) next() *process {
 	return nil
 }
 
+func (w *worker) hasEarly() bool {
+	return (w.o.Lazy == nil || !w.o.Lazy()) && slices.ContainsFunc(w.all, func(p *process) bool { return len(p.early) > 0 })
+}
+
 // holdsBack reports whether to fill only what is asked for now.
 func (w *worker) holdsBack() bool {
-	if w.lazy != nil && w.lazy() {
+	if w.o.Lazy != nil && w.o.Lazy() {
 		return true
 	}
 	now := time.Now()
@@ -147,7 +179,7 @@ func (w *worker) wait() error {
 	}
 	timeout := -1
 	switch {
-	case w.running && !w.holdsBack():
+	case w.running && (!w.holdsBack() || w.hasEarly()):
 		timeout = 0
 	case w.running || w.anyWaiting():
 		timeout = 1
@@ -195,7 +227,7 @@ func (w *worker) hear() error {
 	if err != nil {
 		return fmt.Errorf("from CRIU: %w", err)
 	}
-	p := &process{uffd: uffd(fd), space: &space{}}
+	p := &process{uffd: uffd(fd), space: &space{}, pid: int(*word)}
 	w.add(p) // first of all: from here on it waits whatever becomes of us
 	return w.find(p, int(*word))
 }
@@ -208,7 +240,7 @@ func (w *worker) find(p *process, pid int) error {
 	}
 	source := w.files[name] // processes that were forked share one
 	if source == nil {
-		if source, err = w.open(name); err != nil {
+		if source, err = w.o.Open(name); err != nil {
 			return err
 		}
 		w.files[name] = source
@@ -222,6 +254,7 @@ func (w *worker) find(p *process, pid int) error {
 		}
 	}
 	p.space, p.source = s, source
+	w.expect(p)
 	return nil
 }
 
@@ -248,6 +281,7 @@ func (w *worker) take(p *process) error {
 		if e.kind == eventFault {
 			w.stats.Faults++
 			w.asked = time.Now()
+			w.note(p, e.b)
 			p.waiting = append(p.waiting, e.b&^(pageSize-1))
 			continue
 		}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Source gives the bytes of one pages file of a dump. It is used by one
-// goroutine.
+// Source gives the bytes of one pages file of a dump. But for Ahead it is used by
+// one goroutine.
 type Source interface {
 	// ByAddress reports whether pages are asked for by the address that they had
 	// in the dumped process, instead of by their place in the file.
@@ -17,6 +17,9 @@ type Source interface {
 	// Pages returns bytes from at on: n of them or fewer, a page at least; at and n
 	// are multiples of the page size. They are good until the next call.
 	Pages(at, n uint64) ([]byte, error)
+	// Ahead prepares for Pages of the same bytes. It may be called by another
+	// goroutine than the one that uses the source, until that closes it.
+	Ahead(at, n uint64)
 	Close() error
 }
 
@@ -66,6 +69,12 @@ func (m *mapped) Pages(at, n uint64) ([]byte, error) {
 		return nil, fmt.Errorf("%s is cut off", m.name)
 	}
 	return m.bytes[at : at+n], nil
+}
+
+func (m *mapped) Ahead(at, n uint64) {
+	if size := uint64(len(m.bytes)); at < size {
+		unix.Madvise(m.bytes[at:min(size, at+n)], unix.MADV_WILLNEED) // touching it could end us, if the file is cut off
+	}
 }
 
 func (m *mapped) Close() error {

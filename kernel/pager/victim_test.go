@@ -152,7 +152,7 @@ func serve(t *testing.T) *served {
 	go func() {
 		var err error
 		var stats Stats
-		stats, err = Serve(pair[0], -1, s.dump, nil, nil)
+		stats, err = Serve(pair[0], -1, s.dump, Options{})
 		s.filled = stats.Bytes
 		s.result <- err
 	}()

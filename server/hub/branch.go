@@ -126,6 +126,9 @@ func (h *Hub) fillBranch(p Project, l *Live, c Checkpoint, m manifest) error {
 			}
 			l.keepRecall()
 		}
+		if b, err := os.ReadFile(old.wantedFile()); err == nil {
+			_ = os.WriteFile(l.wantedFile(), b, 0o600) // without it the first thaw is slower
+		}
 	}
 	return nil
 }

@@ -266,6 +266,7 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump, reason string) error {
 	if err != nil {
 		return err
 	}
+	c.Wanted = l.wantedFile()
 	if c.LateKey, err = h.lateKey(ctx, l.Project(), dump); err != nil {
 		return err
 	}
@@ -290,6 +291,9 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump, reason string) error {
 	h.wg.Go(func() { h.drain(l, c.Name, dump) })
 	return nil
 }
+
+// wantedFile remembers what a kernel wants first when it is thawed.
+func (l *Live) wantedFile() string { return filepath.Join(l.folder(), "wanted.json") }
 
 // onMachine translates a container's path to a folder of the machine and a path
 // below it; "" when it lies in no writable bind mount.

@@ -161,6 +161,7 @@ func (h *Hub) startInstance(ctx context.Context, n Node) (_ *instance, err error
 		return nil, err
 	}
 	dump := filepath.Join(h.nodeDir(n.ID), "dump")
+	k.Wanted = filepath.Join(h.nodeDir(n.ID), "wanted.json")
 	if _, err := criu.AdoptSizes(dump, func(name string) (string, string) { return onMachine(k.Mounts, name) }, elsewhere(filepath.Join(h.nodeDir(n.ID), "home"))); err != nil {
 		return nil, err
 	}
