@@ -13,6 +13,9 @@ import (
 	"cellar/kernel/pager"
 )
 
+// IsHollow reports whether the memory of a dump is not all in its files.
+func IsHollow(dump string) bool { return pager.Hollow(dump) }
+
 // from is where the pages are that a hollow dump has not in its files. It stands
 // in the dump's pager.LateName.
 type from struct {

@@ -13,7 +13,6 @@ import (
 	"cellar/checkpoint"
 	"cellar/checkpoint/vault"
 	"cellar/internal/fault"
-	"cellar/kernel/pager"
 )
 
 // Archive keeps checkpoints for megabytes; see checkpoint.Archive.
@@ -70,7 +69,7 @@ func (h *Hub) lend(ctx context.Context, project, id string, whole bool) (release
 	}
 	dir := h.vaultDir(id)
 	_, err = os.Stat(dir)
-	if h.Archive != nil && (errors.Is(err, os.ErrNotExist) || err == nil && whole && pager.Hollow(h.dumpDir(id))) {
+	if h.Archive != nil && (errors.Is(err, os.ErrNotExist) || err == nil && whole && checkpoint.IsHollow(h.dumpDir(id))) {
 		err = h.layOut(ctx, project, id, whole)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // what is not there at all is found out by who reads it
@@ -129,7 +128,7 @@ func replace(from, to string) error {
 
 // lateKey is what a pager needs for a dump; nil if that is not hollow.
 func (h *Hub) lateKey(ctx context.Context, project, dump string) ([]byte, error) {
-	if h.Archive == nil || !pager.Hollow(dump) {
+	if h.Archive == nil || !checkpoint.IsHollow(dump) {
 		return nil, nil
 	}
 	p, err := h.Store.Project(ctx, project)
@@ -347,7 +346,7 @@ func (h *Hub) sweepHollow() {
 		return
 	}
 	for _, c := range list {
-		if c.Stored && pager.Hollow(h.dumpDir(c.ID)) {
+		if c.Stored && checkpoint.IsHollow(h.dumpDir(c.ID)) {
 			h.dropFolder(c.ID)
 		}
 	}

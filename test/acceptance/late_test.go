@@ -313,11 +313,11 @@ func TestLateFromTheArchive(t *testing.T) {
 	check("nothing has come unasked")
 	os.Remove(lazy)
 
-	// One that is thawed while it is hollow, and whole for a node.
-	c = sleep()
+	// And when its pager dies meanwhile.
+	sleep()
 	check("from the archive again")
 	touch(t, lazy)
-	c = sleep()
+	sleep()
 	s.Exec("x")
 	end := pagerOf(t, k).worker
 	if end == 0 {
