@@ -78,10 +78,21 @@ func (x *api) checkpoints() {
 			return checkpointOf(c), err
 		}), nil
 	})
-	add(x, get, "/projects/{p}/checkpoints/{c}/changes", "What applying a checkpoint would change", ok, func(ctx context.Context, in *InCheckpoint) (*body[hub.Changes], error) {
-		p, c, err := x.checkpoint(ctx, *in)
+	add(x, get, "/projects/{p}/checkpoints/{c}/changes", "What applying a checkpoint would change", ok, func(ctx context.Context, in *struct {
+		InCheckpoint
+		Now string `query:"now" maxLength:"64" doc:"a checkpoint to compare with, instead of the present"`
+	}) (*body[hub.Changes], error) {
+		p, c, err := x.checkpoint(ctx, in.InCheckpoint)
 		if err != nil {
 			return nil, err
+		}
+		if in.Now != "" {
+			to, err := x.Hub.Store.Checkpoint(ctx, p.ID, in.Now)
+			if err != nil {
+				return nil, err
+			}
+			changes, err := x.Hub.ChangesTo(ctx, c, to)
+			return &body[hub.Changes]{changes}, err
 		}
 		changes, err := x.Hub.Changes(ctx, p, c)
 		return &body[hub.Changes]{changes}, err

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"cellar/kernel"
 	"cellar/server/hub"
@@ -95,6 +96,23 @@ func (x *api) kernels() {
 			return nil, err
 		}
 		return nil, l.Interrupt(ctx)
+	})
+	add(x, post, "/projects/{p}/kernels/{k}/awake", "Keep a kernel from hibernating by itself for a while", ok, func(ctx context.Context, in *struct {
+		InKernel
+		Body struct {
+			Seconds int64 `json:"seconds" minimum:"0" maximum:"86400" doc:"from now on; 0 ends it"`
+		}
+	}) (*body[hub.View], error) {
+		l, err := x.kernel(ctx, in.InKernel)
+		if err != nil {
+			return nil, err
+		}
+		until := time.Time{}
+		if in.Body.Seconds > 0 {
+			until = time.Now().Add(time.Duration(in.Body.Seconds) * time.Second)
+		}
+		err = l.KeepAwake(ctx, until)
+		return &body[hub.View]{l.View()}, err
 	})
 	add(x, get, "/projects/{p}/kernels/{k}/variables", "List a kernel's variables, running no code of the person's and waking nothing", ok, func(ctx context.Context, in *InKernel) (*body[hub.Variables], error) {
 		l, err := x.kernel(ctx, *in)

@@ -15,10 +15,14 @@ type projectView struct {
 	CreatedAt time.Time      `json:"created_at"`
 	Kernels   map[string]int `json:"kernels" doc:"how many, by running and hibernated"`
 	URL       string         `json:"url" doc:"base URL of the project's Jupyter server"`
+	Autosave  string         `json:"autosave" doc:"when its kernels are kept by themselves: cell, idle or off; empty: as the operator chose"`
+	IdleAfter int64          `json:"idle_after" doc:"seconds that a kernel does nothing before it hibernates; 0: as the operator chose"`
+	IdleMost  int64          `json:"idle_most" doc:"what the operator chose, and the most; 0: never"`
 }
 
 func (x *api) projectOf(ctx context.Context, p hub.Project) projectView {
-	v := projectView{ID: p.ID, Name: p.Name, CreatedAt: p.CreatedAt, URL: x.Base + "/projects/" + p.ID + "/", Kernels: map[string]int{"running": 0, "hibernated": 0}}
+	v := projectView{ID: p.ID, Name: p.Name, CreatedAt: p.CreatedAt, URL: x.Base + "/projects/" + p.ID + "/", Kernels: map[string]int{"running": 0, "hibernated": 0},
+		Autosave: p.Autosave, IdleAfter: int64(p.Idle / time.Second), IdleMost: int64(x.Hub.IdleAfter / time.Second)}
 	if u, err := x.Hub.Store.UserByID(ctx, p.Owner); err == nil {
 		v.Owner = u.Name
 	}
@@ -73,6 +77,26 @@ func (x *api) projects() {
 			return nil, err
 		}
 		return &body[projectView]{x.projectOf(ctx, p)}, nil
+	})
+	add(x, patch, "/projects/{p}", "Change a project's name and settings", ok, func(ctx context.Context, in *struct {
+		InProject
+		Body struct {
+			Name      *string `json:"name,omitempty"`
+			Autosave  *string `json:"autosave,omitempty" enum:",cell,idle,off"`
+			IdleAfter *int64  `json:"idle_after,omitempty" minimum:"0" maximum:"31536000"`
+		}
+	}) (*body[projectView], error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		s := hub.Settings{Name: in.Body.Name, Autosave: in.Body.Autosave}
+		if in.Body.IdleAfter != nil {
+			idle := time.Duration(*in.Body.IdleAfter) * time.Second
+			s.Idle = &idle
+		}
+		p, err = x.Hub.ChangeProject(ctx, p, s)
+		return &body[projectView]{x.projectOf(ctx, p)}, err
 	})
 	add(x, del, "/projects/{p}", "Delete a project with all that is in it", gone, func(ctx context.Context, in *InProject) (*none, error) {
 		_, p, err := x.project(ctx, in.P)

@@ -180,6 +180,30 @@ type VariableChange struct {
 	Then string `json:"then"`
 }
 
+// ChangesTo says which variables one checkpoint has otherwise than another: then
+// is what c has, and now what to has.
+func (h *Hub) ChangesTo(ctx context.Context, c, to Checkpoint) (Changes, error) {
+	out := Changes{Variables: []VariableChange{}, Files: []string{}, Notes: []string{}}
+	then, err := h.description(ctx, c)
+	if err != nil {
+		return out, err
+	}
+	now, err := h.description(ctx, to)
+	if err != nil {
+		return out, err
+	}
+	if then.Variables == nil || now.Variables == nil {
+		out.Notes = append(out.Notes, "One of the two has no list of variables: which of them differ cannot be shown.")
+		return out, nil
+	}
+	cut := len(then.Variables) >= maxVariables || len(now.Variables) >= maxVariables
+	if cut {
+		out.Notes = append(out.Notes, "There are more variables than are listed: only those that both lists have are compared.")
+	}
+	out.Variables = diffVariables(now.Variables, then.Variables, cut)
+	return out, nil
+}
+
 // Changes says what applying c would change.
 func (h *Hub) Changes(ctx context.Context, p Project, c Checkpoint) (Changes, error) {
 	out := Changes{Files: []string{}, Notes: []string{}}

@@ -54,9 +54,10 @@ func headline(code string) string {
 // rests since a while. One that could not be kept is not tried again before
 // something else was run.
 func (h *Hub) autosave(l *Live, u kernel.Usage, now time.Time) {
+	after := h.autosaveAfter(l.Project())
 	l.mu.Lock()
-	due := h.AutosaveAfter > 0 && !l.unsaved.since.IsZero() && u.Memory <= h.AutosaveMemory && l.rec.State == kernel.Running &&
-		l.busy != "busy" && !l.book.busy() && len(l.out) == 0 && now.Sub(l.rec.ActiveAt) >= h.AutosaveAfter && now.Sub(l.unsaved.since) >= h.AutosaveAfter
+	due := after > 0 && !l.unsaved.since.IsZero() && u.Memory <= h.AutosaveMemory && l.rec.State == kernel.Running &&
+		l.busy != "busy" && !l.book.busy() && len(l.out) == 0 && now.Sub(l.rec.ActiveAt) >= after && now.Sub(l.unsaved.since) >= after
 	name := ""
 	if l.unsaved.last != "" {
 		name = "After " + l.unsaved.last

@@ -235,6 +235,13 @@ func (h *Hub) DeleteCheckpoint(ctx context.Context, project, id string) error {
 	if err := h.Store.DeleteCheckpoint(ctx, c.ID); err != nil {
 		return err
 	}
+	for _, l := range h.LiveOf(project) { // as the database has it
+		l.mu.Lock()
+		if l.rec.Base == c.ID {
+			l.rec.Base = c.Parent
+		}
+		l.mu.Unlock()
+	}
 	p, err := h.Store.Project(ctx, project)
 	return errors.Join(err, h.forget(ctx, p.Owner, c))
 }

@@ -42,6 +42,8 @@ type Project struct {
 	Owner     string // user ID
 	UIDBase   uint32 // the machine's user ID that is root in its containers
 	CreatedAt time.Time
+	Autosave  string        // see Settings
+	Idle      time.Duration // see Settings
 }
 
 // Kernel is one interpreter's record.
@@ -65,6 +67,7 @@ type Kernel struct {
 	CreatedAt     time.Time
 	ActiveAt      time.Time
 	Since         time.Time
+	AwakeUntil    time.Time // it does not hibernate by itself before
 }
 
 // Session is a notebook, console or file opened on a kernel.
@@ -143,6 +146,7 @@ type Store interface {
 	DeleteLogin(ctx context.Context, hash []byte) error
 
 	AddProject(ctx context.Context, p Project) (Project, error) // gives UIDBase
+	PutProject(ctx context.Context, p Project) error            // name and settings
 	Project(ctx context.Context, id string) (Project, error)
 	Projects(ctx context.Context) ([]Project, error)
 	DeleteProject(ctx context.Context, id string) error

@@ -28,6 +28,7 @@ type View struct {
 	MemoryLimit    int64        `json:"memory_limit"`
 	Checkpoint     string       `json:"checkpoint,omitempty"`
 	Base           string       `json:"base,omitempty" doc:"the checkpoint that its state came from last, or that was kept of it last"`
+	AwakeUntil     *time.Time   `json:"awake_until,omitempty" doc:"it does not hibernate by itself before"`
 	WokeAt         *time.Time   `json:"woke_at,omitempty" doc:"when it last came back from hibernation, since the server's start"`
 	WakeMS         float64      `json:"wake_ms,omitempty" doc:"how long that took, in milliseconds"`
 	Died           *Died        `json:"died,omitempty" doc:"how the kernel ended by itself; told until something is run in its next life"`
@@ -48,6 +49,9 @@ func (l *Live) view(notebook string) View {
 		ID: l.rec.ID, State: l.rec.State, StateDetail: l.rec.Detail, Since: l.rec.Since, Configuration: l.rec.Configuration,
 		Machine: "local", Spec: spec, Notebook: notebook, ExecutionState: l.executionState(), LastActivity: l.rec.ActiveAt,
 		Connections: len(l.clients), Checkpoint: l.rec.Checkpoint, Base: l.rec.Base, Died: l.died,
+	}
+	if until := l.rec.AwakeUntil; until.After(time.Now()) {
+		v.AwakeUntil = &until
 	}
 	if l.rec.Container != "" {
 		v.CPUPercent, v.MemoryBytes, v.MemoryLimit = l.cpu*100, l.usage.Memory, l.usage.Limit

@@ -99,16 +99,17 @@ func (h *Hub) measure(l *Live) {
 // idle reports whether a kernel has done nothing for long enough; it says so
 // once per limit.
 func (h *Hub) idle(l *Live, now time.Time) bool {
+	after := h.idleAfter(l.Project())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cpu > idleCPU || l.busy == "busy" || l.book.busy() || len(l.out) > 0 {
 		l.rec.ActiveAt = now
 		return false
 	}
-	if h.IdleAfter <= 0 || now.Before(l.awake) || now.Sub(l.rec.ActiveAt) < h.IdleAfter {
+	if after <= 0 || now.Before(l.awake) || now.Before(l.rec.AwakeUntil) || now.Sub(l.rec.ActiveAt) < after {
 		return false
 	}
-	l.awake = now.Add(h.IdleAfter)
+	l.awake = now.Add(after)
 	return true
 }
 

@@ -38,8 +38,23 @@ func (s *Store) StoredCheckpoint(ctx context.Context, id string, added int64) er
 }
 
 // DeleteCheckpoint implements hub.Store.
+// What came from it comes from what it came from, from then on.
 func (s *Store) DeleteCheckpoint(ctx context.Context, id string) error {
-	return s.exec(ctx, "DELETE FROM checkpoints WHERE id = ?", id)
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return classify(err)
+	}
+	defer tx.Rollback()
+	var parent string
+	if err := tx.QueryRowContext(ctx, "DELETE FROM checkpoints WHERE id = ? RETURNING parent", id).Scan(&parent); err != nil {
+		return classify(err)
+	}
+	for _, change := range []string{"UPDATE checkpoints SET parent = ? WHERE parent = ?", "UPDATE kernels SET base = ? WHERE base = ?"} {
+		if _, err := tx.ExecContext(ctx, change, parent, id); err != nil {
+			return classify(err)
+		}
+	}
+	return classify(tx.Commit())
 }
 
 const nodeColumns = "id, project, name, checkpoint, configuration, notebook, cell, source, inputs, outputs, key_hash, paused, created_at"

@@ -177,6 +177,12 @@ func TestProjects(t *testing.T) {
 	got, err := s.Project(ctx, "a")
 	ok(t, err)
 	same(t, "by ID", got, a)
+	a.Name, a.Autosave, a.Idle = "Other", hub.AutosaveCell, 90*time.Second
+	ok(t, s.PutProject(ctx, a))
+	got, err = s.Project(ctx, "a")
+	ok(t, err)
+	same(t, "with settings", got, a)
+	class(t, "settings of none", s.PutProject(ctx, hub.Project{ID: "none"}), fault.NotFound)
 	_, err = s.Project(ctx, "z")
 	class(t, "another ID", err, fault.NotFound)
 	list, err := s.Projects(ctx)
@@ -298,7 +304,17 @@ func TestCheckpoints(t *testing.T) {
 	ok(t, err)
 	same(t, "stored", got, old)
 	class(t, "stored, and deleted meanwhile", s.StoredCheckpoint(ctx, "c9", 7), fault.NotFound)
+	third := young
+	third.ID, third.Parent = "c3", "c1"
+	ok(t, s.PutCheckpoint(ctx, third))
+	ok(t, s.PutKernel(ctx, hub.Kernel{ID: "k", Project: "a", Base: "c1", AwakeUntil: now}))
 	ok(t, s.DeleteCheckpoint(ctx, "c1"))
+	got, err = s.Checkpoint(ctx, "a", "c3")
+	ok(t, err)
+	kernels, err := s.Kernels(ctx)
+	ok(t, err)
+	same(t, "what came from it comes from its parent", []string{got.Parent, kernels[0].Base}, []string{"c0", "c0"})
+	same(t, "kept awake", kernels[0].AwakeUntil, now)
 	class(t, "deleted already", s.DeleteCheckpoint(ctx, "c1"), fault.NotFound)
 }
 

@@ -3,17 +3,18 @@ package store
 import (
 	"context"
 	"slices"
+	"time"
 
 	"cellar/kernel"
 	"cellar/server/hub"
 )
 
-const projectColumns = "id, name, owner, uid_base, created_at"
+const projectColumns = "id, name, owner, uid_base, created_at, autosave, idle"
 
 func scanProject(r row) (p hub.Project, err error) {
-	var created int64
-	err = r.Scan(&p.ID, &p.Name, &p.Owner, &p.UIDBase, &created)
-	p.CreatedAt = at(created)
+	var created, idle int64
+	err = r.Scan(&p.ID, &p.Name, &p.Owner, &p.UIDBase, &created, &p.Autosave, &idle)
+	p.CreatedAt, p.Idle = at(created), time.Duration(idle)*time.Second
 	return p, err
 }
 
@@ -31,7 +32,7 @@ func (s *Store) AddProject(ctx context.Context, p hub.Project) (hub.Project, err
 	if err := tx.QueryRowContext(ctx, "UPDATE ranges SET last_uid_base = MAX(last_uid_base + 65536, ?) RETURNING last_uid_base", firstUID).Scan(&p.UIDBase); err != nil {
 		return p, classify(err)
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?,?,?,?,?)", p.ID, p.Name, p.Owner, p.UIDBase, ms(p.CreatedAt)); err != nil {
+	if _, err := tx.ExecContext(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?,?,?,?,?,?,?)", p.ID, p.Name, p.Owner, p.UIDBase, ms(p.CreatedAt), p.Autosave, int64(p.Idle/time.Second)); err != nil {
 		return p, classify(err)
 	}
 	return p, classify(tx.Commit())
@@ -49,6 +50,12 @@ func (s *Store) Projects(ctx context.Context) ([]hub.Project, error) {
 	return all(ctx, s, scanProject, "SELECT "+projectColumns+" FROM projects ORDER BY created_at, id")
 }
 
+// PutProject implements hub.Store.
+func (s *Store) PutProject(ctx context.Context, p hub.Project) error {
+	defer s.projects.forget()
+	return s.exec(ctx, "UPDATE projects SET name = ?, autosave = ?, idle = ? WHERE id = ?", p.Name, p.Autosave, int64(p.Idle/time.Second), p.ID)
+}
+
 // DeleteProject implements hub.Store.
 func (s *Store) DeleteProject(ctx context.Context, id string) error {
 	defer s.sessions.forget() // they go with it, as do its kernels
@@ -56,26 +63,26 @@ func (s *Store) DeleteProject(ctx context.Context, id string) error {
 	return s.exec(ctx, "DELETE FROM projects WHERE id = ?", id)
 }
 
-const kernelColumns = "id, project, spec, image, dir, configuration, state, detail, incarnation, container, journal, parts, acked, checkpoint, address, created_at, active_at, since, base"
+const kernelColumns = "id, project, spec, image, dir, configuration, state, detail, incarnation, container, journal, parts, acked, checkpoint, address, created_at, active_at, since, base, awake_until"
 
 // PutKernel implements hub.Store.
 func (s *Store) PutKernel(ctx context.Context, k hub.Kernel) error {
-	return s.exec(ctx, "INSERT INTO kernels ("+kernelColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+	return s.exec(ctx, "INSERT INTO kernels ("+kernelColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT (id) DO UPDATE SET configuration=excluded.configuration, state=excluded.state, detail=excluded.detail,
 		incarnation=excluded.incarnation, container=excluded.container, journal=excluded.journal, parts=excluded.parts,
 		acked=excluded.acked, checkpoint=excluded.checkpoint, address=excluded.address, active_at=excluded.active_at,
-		since=excluded.since, image=excluded.image, spec=excluded.spec, base=excluded.base`,
+		since=excluded.since, image=excluded.image, spec=excluded.spec, base=excluded.base, awake_until=excluded.awake_until`,
 		k.ID, k.Project, k.Spec, k.Image, k.Dir, k.Configuration, k.State, k.Detail, k.Incarnation, k.Container, k.Journal,
-		k.Parts, k.Acked, k.Checkpoint, k.Address, ms(k.CreatedAt), ms(k.ActiveAt), ms(k.Since), k.Base)
+		k.Parts, k.Acked, k.Checkpoint, k.Address, ms(k.CreatedAt), ms(k.ActiveAt), ms(k.Since), k.Base, ms(k.AwakeUntil))
 }
 
 // Kernels implements hub.Store.
 func (s *Store) Kernels(ctx context.Context) ([]hub.Kernel, error) {
 	return all(ctx, s, func(r row) (k hub.Kernel, err error) {
-		var created, active, since int64
+		var created, active, since, awake int64
 		err = r.Scan(&k.ID, &k.Project, &k.Spec, &k.Image, &k.Dir, &k.Configuration, &k.State, &k.Detail, &k.Incarnation, &k.Container,
-			&k.Journal, &k.Parts, &k.Acked, &k.Checkpoint, &k.Address, &created, &active, &since, &k.Base)
-		k.CreatedAt, k.ActiveAt, k.Since = at(created), at(active), at(since)
+			&k.Journal, &k.Parts, &k.Acked, &k.Checkpoint, &k.Address, &created, &active, &since, &k.Base, &awake)
+		k.CreatedAt, k.ActiveAt, k.Since, k.AwakeUntil = at(created), at(active), at(since), at(awake)
 		return k, err
 	}, "SELECT "+kernelColumns+" FROM kernels ORDER BY created_at, id")
 }

@@ -55,3 +55,41 @@ func TestAutosave(t *testing.T) {
 		t.Errorf("%d automatic checkpoints after a restart", n)
 	}
 }
+
+// TestProjectSettings: a project's own word on when its sessions are kept, and on
+// one that is to stay awake.
+func TestProjectSettings(t *testing.T) {
+	h := startHub(t, "--autosave", "0", "--idle", "3s")
+	p, k := h.project("Settings")
+	s := h.Open(p, k)
+	s.Exec("x = 1")
+	h.Want(200, "POST", h.path(p, k, "awake"), map[string]int{"seconds": 3600}, nil)
+	h.Want(400, "POST", h.path(p, k, "awake"), map[string]int{"seconds": 90000}, nil)
+	h.kill(syscall.SIGKILL) // it is still to stay awake then
+	h.start()
+	s = h.Open(p, k)
+	h.Want(200, "PATCH", "/api/v1/projects/"+p, map[string]string{"autosave": "cell"}, nil)
+	for _, name := range []string{"After y = 2", "After y = 3"} {
+		s.Exec(name[len("After "):])
+		eventually(t, name, func() bool {
+			list := h.kept(p).Items
+			return len(list) > 0 && list[0].Name == name && list[0].Kind == "auto"
+		})
+	}
+	if n := len(h.kept(p).Items); n != 2 {
+		t.Errorf("%d checkpoints of two cells", n)
+	}
+	time.Sleep(5 * time.Second) // longer than the idle limit
+	if v := h.kernel(p, k); v.State != "running" {
+		t.Errorf("the kernel that is kept awake is %s", v.State)
+	}
+	h.Want(200, "PATCH", "/api/v1/projects/"+p, map[string]string{"autosave": "off"}, nil)
+	s.Exec("y = 4")
+	h.Want(200, "POST", h.path(p, k, "awake"), map[string]int{"seconds": 0}, nil)
+	eventually(t, "hibernated", func() bool { return h.kernel(p, k).State == "hibernated" })
+	for _, c := range h.kept(p).Items {
+		if c.Kind == "auto" && c.Name == "After y = 4" {
+			t.Error("kept, though the project says never")
+		}
+	}
+}

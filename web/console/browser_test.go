@@ -38,6 +38,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 			"cpu_percent": 150, "cpus": 2, "memory_bytes": 1 << 30, "memory_limit": 2 << 30, "connections": 4, "owner": hostile, "project": item{"id": "p1", "name": hostile}},
 		"projects/p1/webhook": {"url": hostile, "has_secret": true, "minimal_seconds": 90, "when": "failure",
 			"last_delivery": item{"state": "failed", "attempts": 5, "status": 500, "created_at": "2026-01-02T03:04:05Z", "error": hostile}},
+		"projects/p1": {"id": "p1", "name": hostile, "autosave": hostile, "idle_after": 120, "idle_most": 1800},
 		"projects/p1/kernels": {"id": "k1", "state": "running", "state_detail": hostile, "notebook": hostile, "configuration": hostile,
 			"machine": hostile, "execution_state": "busy", "cpu_percent": 50, "memory_bytes": 1 << 30, "memory_limit": 2 << 30},
 		"projects/p1/checkpoints": {"id": "c1", "name": hostile, "notebook": hostile, "kind": "auto", "size": 2048, "added_bytes": 1024},
@@ -52,7 +53,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 			return
 		}
 		var body any = answer
-		if r.PathValue("path") != "me" && r.PathValue("path") != "projects/p1/webhook" {
+		if p := r.PathValue("path"); p != "me" && p != "projects/p1" && p != "projects/p1/webhook" {
 			body = item{"items": []item{answer}}
 		}
 		w.Header().Set("Content-Type", "application/json")

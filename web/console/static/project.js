@@ -7,6 +7,7 @@ import { kernelsPart } from "./kernels.js";
 import { nodesPart } from "./nodes.js";
 import { packagesPart } from "./packages.js";
 import { deleteProject } from "./projects.js";
+import { settingsPart } from "./settings.js";
 import { webhookPart } from "./webhook.js";
 
 const { id, name } = byId("project").dataset;
@@ -54,6 +55,7 @@ byId("delete").replaceWith(button("Delete the project …", "danger", async () =
   if (await deleteProject(project)) location.assign(`${base}/`);
 }));
 
+settingsPart(project);
 webhookPart(project);
 kernels.look();
 checkpoints.look();

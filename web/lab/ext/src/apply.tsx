@@ -78,7 +78,42 @@ function Body({ checkpoint, onFiles }: BodyProps): JSX.Element {
   );
 }
 
-function Variables({ rows }: { rows: NonNullable<hub.Changes['variables']> }): JSX.Element {
+/** Shows what the state before a checkpoint had otherwise. */
+export async function sinceDialog(checkpoint: hub.Checkpoint): Promise<void> {
+  const body = ReactWidget.create(<Since checkpoint={checkpoint} />);
+  body.addClass('cellar-Apply');
+  const dialog = new Dialog({
+    title: `What changed until “${checkpoint.name}”`,
+    body,
+    buttons: [Dialog.okButton({ label: 'Close' })]
+  });
+  dialog.addClass('cellar-Dialog');
+  await dialog.launch();
+}
+
+function Since({ checkpoint }: { checkpoint: hub.Checkpoint }): JSX.Element {
+  const [changes, setChanges] = useState<hub.Changes | null>(null);
+  const [failure, setFailure] = useState('');
+  useEffect(() => {
+    hub.changesTo(checkpoint.parent, checkpoint.id).then(setChanges, reason => setFailure(hub.messageOf(reason)));
+  }, [checkpoint.id]);
+  return (
+    <>
+      {!changes && !failure && <p className="cellar-Quiet">Comparing…</p>}
+      {failure && <p className="cellar-Error">{failure}</p>}
+      {changes?.variables && <Variables rows={changes.variables} now="Here" then="Before" />}
+      {changes?.notes?.map(note => <p key={note} className="cellar-Note">{note}</p>)}
+    </>
+  );
+}
+
+interface VariablesProps {
+  rows: NonNullable<hub.Changes['variables']>;
+  now?: string;
+  then?: string;
+}
+
+function Variables({ rows, now = 'Now', then = 'Then' }: VariablesProps): JSX.Element {
   if (!rows.length) {
     return <p className="cellar-Quiet">No difference is seen in names, types, shapes and first values.</p>;
   }
@@ -87,8 +122,8 @@ function Variables({ rows }: { rows: NonNullable<hub.Changes['variables']> }): J
       <thead>
         <tr>
           <th scope="col">Variable</th>
-          <th scope="col">Now</th>
-          <th scope="col">Then</th>
+          <th scope="col">{now}</th>
+          <th scope="col">{then}</th>
         </tr>
       </thead>
       <tbody>

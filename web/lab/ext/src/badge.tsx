@@ -27,7 +27,8 @@ export class KernelBadge extends KernelWidget {
     const [label, explanation] = WORDS[state] ?? [state, ''];
     const kernel = this.kernel;
     this.node.dataset.state = state;
-    this.node.title = [explanation, kernel?.state_detail].filter(Boolean).join('\n');
+    const awake = kernel?.awake_until && `It is kept awake until ${new Date(kernel.awake_until).toLocaleTimeString()}.`;
+    this.node.title = [explanation, kernel?.state_detail, awake].filter(Boolean).join('\n');
     // Busy and idle alternate with every cell: they are shown, not announced.
     const announced = WORDS[state === 'restarting' ? state : (kernel?.state ?? 'none')]?.[1];
     return (

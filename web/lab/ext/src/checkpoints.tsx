@@ -4,11 +4,14 @@ import { ellipsesIcon, historyIcon, ReactWidget, refreshIcon } from '@jupyterlab
 import { CommandRegistry } from '@lumino/commands';
 import { Message } from '@lumino/messaging';
 import { Menu } from '@lumino/widgets';
-import { applyDialog } from './apply';
+import { applyDialog, sinceDialog } from './apply';
 import { ago, bytes } from './format';
 import * as hub from './hub';
 import { IKernels } from './kernels';
+import * as lineage from './lineage';
+import { family, layOut } from './lineage';
 import { track } from './progress';
+import { Timeline, widthOf } from './timeline';
 import { CurrentKernel } from './watch';
 
 const KINDS: Record<string, string> = {
@@ -58,9 +61,9 @@ export class CheckpointPanel extends ReactWidget {
       return;
     }
     try {
-      const items = await hub.checkpoints(kernel);
+      const items = await hub.checkpoints();
       if (kernel === this._shown) {
-        this._items = items.sort((a, b) => b.created_at.localeCompare(a.created_at));
+        this._items = layOut(family(items, kernel));
         this._failure = '';
       }
     } catch (reason) {
@@ -86,7 +89,7 @@ export class CheckpointPanel extends ReactWidget {
           </button>
           <button
             className="jp-mod-minimal cellar-IconButton"
-            title="More: hibernate, resume"
+            title="More: hibernate, resume, keep awake"
             aria-haspopup="menu"
             onClick={menu}
           >
@@ -123,10 +126,21 @@ export class CheckpointPanel extends ReactWidget {
     if (!this._items.length) {
       return <p className="cellar-Quiet">No checkpoints yet. A checkpoint keeps every variable of this kernel.</p>;
     }
+    const base = this._kernels.get(this._shown)?.base;
+    const width = widthOf(this._items);
     return (
       <ul className="cellar-Checkpoints-list">
-        {this._items.map(c => (
-          <Row key={c.id} checkpoint={c} onApply={() => this._apply(c)} onMore={box => this._openRowMenu(c, box)} />
+        {this._items.map(row => (
+          <Row
+            key={row.checkpoint.id}
+            row={row}
+            width={width}
+            here={row.checkpoint.id === base}
+            foreign={row.checkpoint.kernel !== this._shown}
+            onApply={() => this._apply(row.checkpoint)}
+            onBranch={() => this._branch(row.checkpoint)}
+            onMore={box => this._openRowMenu(row.checkpoint, box)}
+          />
         ))}
       </ul>
     );
@@ -199,7 +213,7 @@ export class CheckpointPanel extends ReactWidget {
   }
 
   private _openMenu(box: DOMRect): void {
-    this._openMenuOf(this._commands, ['cellar:hibernate', 'cellar:resume', 'cellar:switch'], box);
+    this._openMenuOf(this._commands, ['cellar:hibernate', 'cellar:resume', 'cellar:keep-awake', 'cellar:switch'], box);
   }
 
   /** What can be done with one checkpoint beside applying it. */
@@ -209,12 +223,17 @@ export class CheckpointPanel extends ReactWidget {
       label: 'Branch: go on from here in a second session',
       execute: () => this._branch(checkpoint)
     });
+    commands.addCommand('compare', {
+      label: 'What changed since the one before…',
+      isEnabled: () => !!checkpoint.parent,
+      execute: () => sinceDialog(checkpoint)
+    });
     commands.addCommand('rename', {
       label: checkpoint.pinned ? 'Rename…' : 'Keep under a name…',
       execute: () => this._rename(checkpoint)
     });
     commands.addCommand('delete', { label: 'Delete…', execute: () => this._delete(checkpoint) });
-    this._openMenuOf(commands, ['branch', 'rename', 'delete'], box);
+    this._openMenuOf(commands, ['branch', 'compare', 'rename', 'delete'], box);
   }
 
   private _openMenuOf(commands: CommandRegistry, names: string[], box: DOMRect): void {
@@ -238,7 +257,7 @@ export class CheckpointPanel extends ReactWidget {
     }
   }
 
-  private _items: hub.Checkpoint[] | null = null;
+  private _items: lineage.Row[] | null = null;
   private _failure = '';
   private _shown: string | undefined;
   private _state: string | undefined;
@@ -246,15 +265,21 @@ export class CheckpointPanel extends ReactWidget {
 }
 
 interface RowProps {
-  checkpoint: hub.Checkpoint;
+  row: lineage.Row;
+  width: number;
+  here: boolean;
+  foreign: boolean;
   onApply: () => void;
+  onBranch: () => void;
   onMore: (box: DOMRect) => void;
 }
 
-function Row({ checkpoint: c, onApply, onMore }: RowProps): JSX.Element {
+function Row({ row, width, here, foreign, onApply, onBranch, onMore }: RowProps): JSX.Element {
+  const c = row.checkpoint;
   const when = new Date(c.created_at).toLocaleString();
   return (
-    <li className="cellar-Checkpoint" data-checkpoint={c.id}>
+    <li className="cellar-Checkpoint" data-checkpoint={c.id} data-foreign={foreign || undefined} style={{ paddingLeft: width + 4 }}>
+      <Timeline row={row} width={width} here={here} foreign={foreign} />
       <div className="cellar-Checkpoint-name" title={c.note || c.name}>
         {c.name || 'Unnamed'}
       </div>
@@ -265,6 +290,8 @@ function Row({ checkpoint: c, onApply, onMore }: RowProps): JSX.Element {
         <time dateTime={c.created_at} title={when}>
           {ago(c.created_at)}
         </time>
+        {here && <span title="What was run since then is not in any checkpoint yet">the kernel goes on from here</span>}
+        {foreign && <span title="The session that it was kept of">{c.notebook || 'another session'}</span>}
         <span
           title={
             c.stored ? `${bytes(c.size)} in all, of which the rest is shared` : `${bytes(c.size)} until it is stored compressed`
@@ -274,12 +301,18 @@ function Row({ checkpoint: c, onApply, onMore }: RowProps): JSX.Element {
         </span>
       </div>
       <div className="cellar-Checkpoint-buttons">
-        <button className="jp-mod-styled" onClick={onApply} aria-label={`Apply ${c.name}`}>
-          Apply
-        </button>
+        {foreign ? (
+          <button className="jp-mod-styled" onClick={onBranch} aria-label={`Branch from ${c.name}`}>
+            Branch
+          </button>
+        ) : (
+          <button className="jp-mod-styled" onClick={onApply} aria-label={`Apply ${c.name}`}>
+            Apply
+          </button>
+        )}
         <button
           className="jp-mod-minimal cellar-IconButton"
-          title="More: branch, rename, delete"
+          title="More: branch, compare, rename, delete"
           aria-label={`More for ${c.name}`}
           aria-haspopup="menu"
           onClick={e => onMore(e.currentTarget.getBoundingClientRect())}
@@ -315,4 +348,27 @@ export async function saveCheckpoint(kernel: string): Promise<void> {
     return;
   }
   await track(`Saving “${name}”`, () => hub.saveCheckpoint(kernel, name), `“${name}” is saved.`);
+}
+
+const HOURS: Record<string, number> = { '1 hour': 1, '4 hours': 4, '8 hours': 8, '24 hours': 24, 'No longer': 0 };
+
+/** Asks for how long a kernel is not to hibernate by itself. */
+export async function keepAwake(kernel: string): Promise<void> {
+  const { button, value } = await InputDialog.getItem({
+    title: 'Keep awake',
+    label: 'For how long the kernel does not hibernate by itself, from now on',
+    items: Object.keys(HOURS),
+    okLabel: 'Keep awake'
+  });
+  if (!button.accept || value === null) {
+    return;
+  }
+  try {
+    await hub.keepAwake(kernel, HOURS[value] * 3600);
+    Notification.success(HOURS[value] ? `The kernel is kept awake for ${value}.` : 'The kernel hibernates when it rests, as before.', {
+      autoClose: 4000
+    });
+  } catch (reason) {
+    Notification.error(hub.messageOf(reason), { autoClose: false });
+  }
 }

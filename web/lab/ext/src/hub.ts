@@ -51,6 +51,8 @@ export interface Kernel {
   since: string;
   state_detail: string;
   base?: string;
+  /** it does not hibernate by itself before */
+  awake_until?: string;
   /** when it last came back from hibernation, and how long that took */
   woke_at?: string;
   wake_ms?: number;
@@ -87,6 +89,8 @@ export interface Checkpoint {
   notebook: string;
   note: string;
   pinned: boolean;
+  /** the checkpoint that its state came from; empty: none that is left */
+  parent: string;
 }
 
 /** A session that goes on from a checkpoint; without a notebook if the checkpoint had none. */
@@ -274,10 +278,15 @@ export const resume = (kernel: string) => request<Operation<Kernel>>('POST', ofK
 
 export const variables = (kernel: string) => request<Variables>('GET', ofKernel(kernel, 'variables'));
 
-export const checkpoints = (kernel: string) => list<Checkpoint>(inProject('checkpoints') + query({ kernel }));
+/** All of the project. */
+export const checkpoints = () => list<Checkpoint>(inProject('checkpoints'));
 export const saveCheckpoint = (kernel: string, name: string) =>
   request<Operation<Checkpoint>>('POST', inProject('checkpoints'), { kernel, name });
 export const changesOf = (checkpoint: string) => request<Changes>('GET', ofCheckpoint(checkpoint, '/changes'));
+/** What another one has otherwise. */
+export const changesTo = (checkpoint: string, now: string) =>
+  request<Changes>('GET', ofCheckpoint(checkpoint, '/changes') + query({ now }));
+export const keepAwake = (kernel: string, seconds: number) => request<Kernel>('POST', ofKernel(kernel, 'awake'), { seconds });
 export const applyCheckpoint = (checkpoint: string, files: boolean) =>
   request<Operation<unknown>>('POST', ofCheckpoint(checkpoint, '/apply'), { files });
 export const branchCheckpoint = (checkpoint: string) =>

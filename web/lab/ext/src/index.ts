@@ -7,7 +7,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
 import { KernelBadge } from './badge';
-import { CheckpointPanel, saveCheckpoint } from './checkpoints';
+import { CheckpointPanel, keepAwake, saveCheckpoint } from './checkpoints';
 import { ConfigurationButton } from './configuration';
 import { tellDeaths } from './died';
 import { HomeLink } from './home';
@@ -125,6 +125,16 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
         const id = current.id;
         if (id) {
           await track('Hibernating', () => hub.hibernate(id), 'Hibernated. Run a cell and it continues.');
+        }
+      }
+    });
+    app.commands.addCommand('cellar:keep-awake', {
+      label: 'Keep Awake…',
+      caption: 'The kernel does not hibernate by itself for a while',
+      isEnabled: () => !!current.id && state() !== 'dead',
+      execute: async () => {
+        if (current.id) {
+          await keepAwake(current.id);
         }
       }
     });
@@ -322,7 +332,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ICommandPalette],
   activate: (_: JupyterFrontEnd, palette: ICommandPalette | null) => {
-    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'show-variables', 'hibernate', 'resume', 'publish', 'notify', 'sessions', 'home'];
+    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'show-variables', 'hibernate', 'resume', 'keep-awake', 'publish', 'notify', 'sessions', 'home'];
     commands.forEach(name => palette?.addItem({ command: `cellar:${name}`, category: 'Cellar' }));
   }
 };
