@@ -88,7 +88,7 @@ func (l *Live) newLife(from, seen uint64) {
 	l.rec.Acked = from
 	l.busy = "idle"
 	l.unsaved.saved()
-	l.recall.newLife()
+	l.recall.newLife(seen > 0)
 }
 
 // goBack restores c in a lineage of its own: the journal as it was then.

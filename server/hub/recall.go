@@ -28,8 +28,13 @@ const (
 	maxWaiting       = 64
 )
 
-// newLife forgets what only the process before knew, and whom it has not answered.
-func (r *recall) newLife() { r.debug, r.waiting = nil, nil }
+// newLife forgets whom the process before has not answered and, if the next one is
+// not thawed, what only that process knew.
+func (r *recall) newLife(thawed bool) {
+	if r.waiting = nil; !thawed {
+		r.debug = nil
+	}
+}
 
 // tailRequest is a history_request that asks for the newest inputs, as they were
 // typed.

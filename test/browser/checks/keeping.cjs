@@ -57,6 +57,10 @@ async function checkpoints(w) {
     await w.look('branch');
     await lab.cell(0).node.click();
     same('x of the branch', (await lab.exec('x')).trim(), '1');
+    const origin = page.locator('.cellar-Checkpoint').filter({ has: page.locator('.cellar-Checkpoint-name', { hasText: /^one$/ }) });
+    await origin.getByText('the kernel goes on from here').waitFor();
+    same('of the first session', await origin.getByRole('button', { name: 'Branch from one' }).count(), 1);
+    await w.look('timeline');
     await page.keyboard.press('Control+s');
     await tab.locator('.lm-TabBar-tabCloseIcon').click();
     await lab.openFile('tour.ipynb');
@@ -64,6 +68,29 @@ async function checkpoints(w) {
     same('x of the first', (await lab.exec('x')).trim(), '5');
     await lab.exec('x = 1');
     same('dialogs', await lab.dialogs(), 0);
+  });
+  await check('5 the menu of a checkpoint tells what changed since the one before', async () => {
+    await lab.exec('x = 77');
+    await page.getByRole('button', { name: 'Save checkpoint' }).click();
+    await page.locator('.jp-Dialog input').fill('two');
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await page.locator('.cellar-Checkpoint-name').getByText('two', { exact: true }).waitFor({ timeout: 60_000 });
+    await page.getByRole('button', { name: 'More for two', exact: true }).click();
+    await page.locator('.lm-Menu-item').filter({ hasText: 'What changed' }).click();
+    const row = page.locator('.cellar-Apply tr').filter({ has: page.getByRole('rowheader', { name: 'x', exact: true }) });
+    await row.waitFor();
+    same('told', await row.locator('td').allInnerTexts(), ['77', '1']);
+    await w.look('changes');
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await (await lab.find('# typed since then')).focus(); // out of the dialog
+    await lab.exec('x = 1');
+  });
+  await check('5 a kernel is kept awake for a while', async () => {
+    await page.getByRole('button', { name: 'More: hibernate, resume, keep awake' }).click();
+    await page.locator('.lm-Menu-item').filter({ hasText: 'Keep Awake' }).click();
+    await page.locator('.jp-Dialog select').selectOption('4 hours');
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await toast(page, 'is kept awake for 4 hours').waitFor();
   });
   await check('5 a restart is undone by one press of a button', async () => {
     await (await lab.find('# typed since then')).focus();

@@ -23,6 +23,9 @@ const KINDS: Record<string, string> = {
   rollback: 'For undoing'
 };
 
+/** What the hub calls those that nobody named: a tag would say it twice. */
+const DEFAULT_NAMES: Record<string, string> = { hibernate: 'Hibernated', auto: 'Automatic', rollback: 'Before going back', switch: 'Before a move' };
+
 /** Milliseconds between repaints that only move "2 minutes ago" on. */
 const TICK = 30000;
 
@@ -63,7 +66,7 @@ export class CheckpointPanel extends ReactWidget {
     try {
       const items = await hub.checkpoints();
       if (kernel === this._shown) {
-        this._items = layOut(family(items, kernel));
+        this._items = layOut(family(items, kernel, this._kernels.get(kernel)?.base));
         this._failure = '';
       }
     } catch (reason) {
@@ -284,9 +287,11 @@ function Row({ row, width, here, foreign, onApply, onBranch, onMore }: RowProps)
         {c.name || 'Unnamed'}
       </div>
       <div className="cellar-Checkpoint-facts">
-        <span className="cellar-Tag" data-kind={c.kind}>
-          {KINDS[c.kind] ?? c.kind}
-        </span>
+        {DEFAULT_NAMES[c.kind] !== c.name && (
+          <span className="cellar-Tag" data-kind={c.kind}>
+            {KINDS[c.kind] ?? c.kind}
+          </span>
+        )}
         <time dateTime={c.created_at} title={when}>
           {ago(c.created_at)}
         </time>

@@ -16,8 +16,11 @@ export interface Row {
   joining: number[];
 }
 
-/** Those of a kernel, all that they came from, and all that came from any of these. */
-export function family(all: Checkpoint[], kernel: string): Checkpoint[] {
+/**
+ * Those of a kernel, all that they came from, and all that came from any of these. base is the one that the kernel
+ * goes on from: a branch that has just begun has none of its own.
+ */
+export function family(all: Checkpoint[], kernel: string, base?: string): Checkpoint[] {
   const byId = new Map(all.map(c => [c.id, c]));
   const root = (c: Checkpoint) => {
     const seen = new Set<string>();
@@ -27,11 +30,11 @@ export function family(all: Checkpoint[], kernel: string): Checkpoint[] {
     }
     return c.id;
   };
-  const roots = new Set(all.filter(c => c.kernel === kernel).map(root));
+  const roots = new Set(all.filter(c => c.kernel === kernel || c.id === base).map(root));
   return all.filter(c => c.kernel === kernel || roots.has(root(c)));
 }
 
-/** Lays checkpoints out; base is the one that the kernel goes on from, which counts as its descendant. */
+/** Lays checkpoints out. */
 export function layOut(family: Checkpoint[]): Row[] {
   const newest = [...family].sort((a, b) => b.created_at.localeCompare(a.created_at));
   const ids = new Set(newest.map(c => c.id));
