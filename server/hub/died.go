@@ -26,6 +26,7 @@ type Died struct {
 	Reason       string     `json:"reason" doc:"for a person to read"`
 	Checkpoint   string     `json:"checkpoint,omitempty" doc:"the newest of this kernel; applying it brings its variables back"`
 	CheckpointAt *time.Time `json:"checkpoint_at,omitempty"`
+	Since        []string   `json:"since,omitempty" doc:"cells of its notebook that had ended well since that checkpoint, in the order in which they were run; at most 100"`
 }
 
 const (
@@ -35,6 +36,8 @@ const (
 	// the same trouble.
 	stableAfter = 10 * time.Second
 	maxDiedFile = 64 << 10
+	// maxSince is how many cells are named that ran since the newest checkpoint.
+	maxSince = 100
 )
 
 var errKernelEnded = fault.New(fault.Conflict, "kernel_ended", "The kernel has just ended by itself. It is started again, with nothing in it.")
@@ -148,6 +151,25 @@ func lastLine(s string) string {
 	return s[:min(len(s), 300)]
 }
 
+// ranSince lists the cells of the kernel's notebook that were run after a moment
+// and have ended well. The one that may have ended the kernel is not among them.
+func (l *Live) ranSince(at time.Time) (cells []string) {
+	notebook := l.h.notebookOf(l.rec.Project, l.rec.ID)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []Timing
+	for _, t := range l.timings {
+		if t.Notebook == notebook && t.State == RunDone && t.StartedAt != nil && t.StartedAt.After(at) {
+			list = append(list, t)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Timing) int { return a.StartedAt.Compare(*b.StartedAt) })
+	for _, t := range list[max(0, len(list)-maxSince):] {
+		cells = append(cells, t.CellID)
+	}
+	return cells
+}
+
 // ended decides what becomes of a kernel that ended by itself; the deed is held
 // and the link let go of.
 func (l *Live) ended(why string) {
@@ -159,7 +181,7 @@ func (l *Live) ended(why string) {
 	again, why := l.mayRevive(time.Now(), why)
 	died := Died{At: time.Now(), Reason: why}
 	if c, ok := h.newestCheckpoint(ctx, l); ok {
-		died.Checkpoint, died.CheckpointAt = c.ID, &c.CreatedAt
+		died.Checkpoint, died.CheckpointAt, died.Since = c.ID, &c.CreatedAt, l.ranSince(c.CreatedAt)
 	}
 	l.setDied(&died)
 	if !again {

@@ -48,6 +48,8 @@ async function ends(w) {
     await page.locator('.jp-Dialog input').fill('before it died');
     await page.locator('.jp-Dialog .jp-mod-accept').click();
     await toast(page, 'is saved').waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus(); // out of the panel
+    await lab.exec('x = x + 1');
     const [last, behind] = await die("print('last words', flush=True); import os, time; time.sleep(1); os._exit(3)");
     await last.waitText('why it ended', text => text.includes('last words') && text.includes('DeadKernelError: The kernel ended with status 3.'));
     same('the cell behind it', await behind.text(), '');
@@ -58,12 +60,12 @@ async function ends(w) {
     same('x', /NameError/.test(await lab.exec('x')), true);
     same('strips after somebody has gone on', await strip.count(), 1);
   });
-  await check('5 one press goes back to the checkpoint', async () => {
-    await back.click();
+  await check('5 one press goes back to the checkpoint, and runs what had run since', async () => {
+    await strip.getByRole('button', { name: '… and run the cell since then' }).click();
     await toast(page, 'what it was at the checkpoint').waitFor({ timeout: 60_000 });
     await strip.waitFor({ state: 'detached' });
     await (await lab.find('# typed since then')).focus();
-    same('x', (await lab.exec('x')).trim(), '7');
+    await until('the cell has run again', async () => (await lab.exec('x')).trim() === '8');
     same('dialogs', await lab.dialogs(), 0);
   });
   await check('5 who comes later is told too, by keyboard and in the dark', async () => {
@@ -78,6 +80,8 @@ async function ends(w) {
     await lab.ready();
     await w.look('died-dark');
     await back.focus();
+    await page.keyboard.press('Tab');
+    truly('focus is on running again', await strip.getByRole('button', { name: 'since then' }).evaluate(node => node === document.activeElement));
     await page.keyboard.press('Tab');
     truly('focus is on Close', await strip.getByRole('button', { name: 'Close' }).evaluate(node => node === document.activeElement));
     await page.keyboard.press('Enter');

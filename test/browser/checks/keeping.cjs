@@ -1,5 +1,6 @@
 // Going back to a checkpoint, and making an API of a cell.
 const { execFileSync } = require('node:child_process');
+const { until } = require('../lib/hub.cjs');
 const { same, truly } = require('../lib/report.cjs');
 
 /** The tour's cells that a published cell needs, each by words of its source: cells were added meanwhile. */
@@ -62,6 +63,7 @@ async function checkpoints(w) {
     same('of the first session', await origin.getByRole('button', { name: 'Branch from one' }).count(), 1);
     await w.look('timeline');
     await page.keyboard.press('Control+s');
+    await until('saved', async () => !(await page.locator('.lm-TabBar-tab.lm-mod-current.jp-mod-dirty').count()));
     await tab.locator('.lm-TabBar-tabCloseIcon').click();
     await lab.openFile('tour.ipynb');
     await (await lab.find('# typed since then')).focus();
@@ -83,6 +85,16 @@ async function checkpoints(w) {
     await w.look('changes');
     await page.locator('.jp-Dialog .jp-mod-accept').click();
     await (await lab.find('# typed since then')).focus(); // out of the dialog
+  });
+  await check('5 a cell is undone: the variables are those from before it ran', async () => {
+    await lab.exec('x = 78');
+    await page.locator('#jp-MainMenu .lm-MenuBar-item').filter({ hasText: 'Cellar' }).click();
+    await page.locator('.lm-Menu-item').filter({ hasText: 'Undo Cell' }).click();
+    await page.locator('.jp-Dialog-header').filter({ hasText: 'Apply “two”?' }).waitFor();
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await toast(page, '“two” is applied').waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus();
+    same('x', (await lab.exec('x')).trim(), '77');
     await lab.exec('x = 1');
   });
   await check('5 a kernel is kept awake for a while', async () => {

@@ -1,11 +1,53 @@
 // The dialog before a checkpoint is applied: what will be as it was then.
-import { Dialog, ReactWidget } from '@jupyterlab/apputils';
+import { Dialog, Notification, ReactWidget } from '@jupyterlab/apputils';
+import { NotebookPanel } from '@jupyterlab/notebook';
 import { useEffect, useState } from 'react';
 import { ago } from './format';
 import * as hub from './hub';
+import { track } from './progress';
 
 export interface ApplyChoice {
   files: boolean;
+}
+
+/** Applies a checkpoint when the person has seen what that changes. */
+export async function apply(checkpoint: hub.Checkpoint, panel: NotebookPanel | null | undefined): Promise<void> {
+  const choice = await applyDialog(checkpoint);
+  if (!choice) {
+    return;
+  }
+  const applied = await track(
+    `Applying “${checkpoint.name}”`,
+    () => hub.applyCheckpoint(checkpoint.id, choice.files),
+    `“${checkpoint.name}” is applied.`
+  );
+  if (applied && choice.files && panel && !panel.isDisposed) {
+    await panel.context.revert();
+  }
+}
+
+/** Goes back to the newest checkpoint from before the last run of the cell that is chosen. */
+export async function undoCell(kernel: string, panel: NotebookPanel): Promise<void> {
+  const cell = panel.content.activeCell?.model.id;
+  try {
+    const run = (await hub.timings(panel.context.path)).find(t => t.cell_id === cell && t.kernel === kernel);
+    if (!run?.started_at) {
+      Notification.info('This cell has not been run in this session: there is nothing to undo.', { autoClose: 6000 });
+      return;
+    }
+    const began = run.started_at;
+    const older = (await hub.checkpoints()).filter(c => c.kernel === kernel && Date.parse(c.created_at) <= Date.parse(began));
+    if (!older.length) {
+      Notification.info(
+        'No checkpoint is older than the last run of this cell. The project’s page has a setting that keeps one after each cell.',
+        { autoClose: 10000 }
+      );
+      return;
+    }
+    await apply(older.reduce((a, b) => (a.created_at > b.created_at ? a : b)), panel);
+  } catch (reason) {
+    Notification.error(hub.messageOf(reason), { autoClose: false });
+  }
 }
 
 /** Shows what would change; null when the person decides against it. */

@@ -4,7 +4,7 @@ import { ellipsesIcon, historyIcon, ReactWidget, refreshIcon } from '@jupyterlab
 import { CommandRegistry } from '@lumino/commands';
 import { Message } from '@lumino/messaging';
 import { Menu } from '@lumino/widgets';
-import { applyDialog, sinceDialog } from './apply';
+import { apply, sinceDialog } from './apply';
 import { ago, bytes } from './format';
 import * as hub from './hub';
 import { IKernels } from './kernels';
@@ -150,19 +150,7 @@ export class CheckpointPanel extends ReactWidget {
   }
 
   private async _apply(checkpoint: hub.Checkpoint): Promise<void> {
-    const choice = await applyDialog(checkpoint);
-    if (!choice) {
-      return;
-    }
-    const panel = this._current.panel;
-    const applied = await track(
-      `Applying “${checkpoint.name}”`,
-      () => hub.applyCheckpoint(checkpoint.id, choice.files),
-      `“${checkpoint.name}” is applied.`
-    );
-    if (applied && choice.files && panel && !panel.isDisposed) {
-      await panel.context.revert();
-    }
+    await apply(checkpoint, this._current.panel);
     await this.refresh();
   }
 

@@ -1,5 +1,5 @@
 // A strip above a notebook whose kernel ended by itself: why, and the way back to its newest checkpoint.
-import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
+import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { ago, moment } from './format';
 import * as hub from './hub';
@@ -51,14 +51,22 @@ function follow(panel: NotebookPanel, kernels: IKernels): void {
   look();
 }
 
+/** Runs cells by their IDs, in that order; those that are not there any more are passed over. */
+async function runAgain(panel: NotebookPanel, ids: string[]): Promise<void> {
+  const cells = ids.flatMap(id => panel.content.widgets.find(cell => cell.model.id === id) ?? []);
+  if (cells.length) {
+    await NotebookActions.runCells(panel.content, cells, panel.sessionContext);
+  }
+}
+
 /** States in which the life that followed is over, too. */
 const AWAY = new Set<hub.KernelState>(['freezing', 'resuming']);
 
 class DiedStrip extends ReactWidget {
-  constructor(panel: NotebookPanel) {
+  constructor(private readonly _panel: NotebookPanel) {
     super();
     this.addClass('cellar-Died');
-    panel.contentHeader.addWidget(this);
+    _panel.contentHeader.addWidget(this);
   }
 
   /** What is known of it; undefined once somebody has gone on, and the strip stays as it is. */
@@ -91,6 +99,17 @@ class DiedStrip extends ReactWidget {
             Go back to the checkpoint of {moment(died.checkpoint_at)}
           </button>
         )}
+        {died.checkpoint && !!died.since?.length && (
+          <button
+            type="button"
+            className="jp-mod-styled"
+            title="The cells that had ended well since that checkpoint, in the order in which they were run"
+            disabled={this._going}
+            onClick={() => void this._goBack(died.checkpoint!, died.since)}
+          >
+            … and run {died.since.length === 1 ? 'the cell' : `the ${died.since.length} cells`} since then
+          </button>
+        )}
         <button type="button" className="jp-mod-styled" onClick={() => this.dispose()} aria-label="Close">
           ×
         </button>
@@ -98,13 +117,16 @@ class DiedStrip extends ReactWidget {
     );
   }
 
-  private async _goBack(checkpoint: string): Promise<void> {
+  private async _goBack(checkpoint: string, again: string[] = []): Promise<void> {
     this._going = true;
     this.update();
     const end = 'The kernel is what it was at the checkpoint.';
     const done = await track('Going back', () => hub.applyCheckpoint(checkpoint, false), end);
     this._going = false;
-    if (this.isDisposed) {
+    if (done && !this._panel.isDisposed) {
+      void runAgain(this._panel, again);
+    }
+    if (this.isDisposed) { // as it is while the kernel goes back
       return;
     }
     done ? this.dispose() : this.update();

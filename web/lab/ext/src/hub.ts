@@ -66,6 +66,8 @@ export interface Died {
   /** the newest of the kernel; absent when it has none */
   checkpoint?: string;
   checkpoint_at?: string;
+  /** cells that had ended well since then, in the order in which they were run */
+  since?: string[];
 }
 
 /** A kernel was restarted. */

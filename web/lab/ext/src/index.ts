@@ -7,6 +7,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
 import { KernelBadge } from './badge';
+import { undoCell } from './apply';
 import { CheckpointPanel, keepAwake, saveCheckpoint } from './checkpoints';
 import { ConfigurationButton } from './configuration';
 import { tellDeaths } from './died';
@@ -125,6 +126,17 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
         const id = current.id;
         if (id) {
           await track('Hibernating', () => hub.hibernate(id), 'Hibernated. Run a cell and it continues.');
+        }
+      }
+    });
+    app.commands.addCommand('cellar:undo-cell', {
+      label: 'Undo Cell: Go Back to Before It Ran…',
+      caption: 'All variables as they were at the newest checkpoint from before the last run of this cell',
+      isEnabled: () => !!current.id && !!current.panel,
+      execute: async () => {
+        if (current.id && current.panel) {
+          await undoCell(current.id, current.panel);
+          await panel.refresh();
         }
       }
     });
@@ -332,7 +344,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ICommandPalette],
   activate: (_: JupyterFrontEnd, palette: ICommandPalette | null) => {
-    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'show-variables', 'hibernate', 'resume', 'keep-awake', 'publish', 'notify', 'sessions', 'home'];
+    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'show-variables', 'undo-cell', 'hibernate', 'resume', 'keep-awake', 'publish', 'notify', 'sessions', 'home'];
     commands.forEach(name => palette?.addItem({ command: `cellar:${name}`, category: 'Cellar' }));
   }
 };
