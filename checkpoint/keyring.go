@@ -131,12 +131,54 @@ func unseal(master vault.Key, kind, id string, sealed []byte) (key vault.Key, er
 	return key, nil
 }
 
-var errMaster = fault.New(fault.Unavailable, "master_key", "The master key is not the one that the checkpoints' keys were sealed with.")
+const errMasterCode = "master_key"
+
+var errMaster = fault.New(fault.Unavailable, errMasterCode, "The master key is not the one that the checkpoints' keys were sealed with.")
 
 // OpenKeyring opens the keys in store with the master key in a file, and makes the
 // file when it is missing and seals nothing yet. A master key that is another one
-// is refused here, not when somebody's session is to wake.
+// is refused here, not when somebody's session is to wake. A rotation that was cut
+// off is brought to its end.
 func OpenKeyring(ctx context.Context, file string, store Wrapped) (*Keyring, error) {
+	k, err := openKeyring(ctx, file, store)
+	if err == nil {
+		_ = os.Remove(file + nextSuffix) // of a rotation that did not come far enough; it opens nothing
+	}
+	if fault.CodeOf(err) != errMasterCode {
+		return k, err
+	}
+	if _, e := os.Stat(file + nextSuffix); e != nil {
+		return nil, err
+	}
+	next, e := openKeyring(ctx, file+nextSuffix, store)
+	if e != nil {
+		return nil, err
+	}
+	return next, os.Rename(file+nextSuffix, file)
+}
+
+// RotateFile seals the keys in store with a new master key, which takes the place
+// of the one in file. Whatever happens, one of the two files opens the keys.
+func RotateFile(ctx context.Context, file string, store Wrapped) error {
+	k, err := OpenKeyring(ctx, file, store)
+	if err != nil {
+		return err
+	}
+	var next vault.Key
+	rand.Read(next[:])
+	if err := writeKey(file+nextSuffix, next); err != nil {
+		return err
+	}
+	if err := k.Rotate(ctx, next); err != nil {
+		return errors.Join(err, os.Remove(file+nextSuffix))
+	}
+	return os.Rename(file+nextSuffix, file)
+}
+
+// nextSuffix is of the file of a master key that is to take the place of another.
+const nextSuffix = ".next"
+
+func openKeyring(ctx context.Context, file string, store Wrapped) (*Keyring, error) {
 	used := false
 	master, err := readKey(file)
 	k := &Keyring{Master: master, Store: store}

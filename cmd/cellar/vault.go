@@ -16,6 +16,7 @@ type vaultCmd struct {
 	Stats  vaultStatsCmd  `cmd:"" help:"The sizes of the vaults, one for each person who has checkpoints."`
 	Verify vaultVerifyCmd `cmd:"" help:"Read all that is stored and say what is damaged, and which checkpoints that hurts."`
 	GC     vaultGCCmd     `cmd:"" name:"gc" help:"Free what no checkpoint uses any more. A hub does so by itself."`
+	Rotate vaultRotateCmd `cmd:"" name:"rotate-key" help:"Seal the checkpoints' keys with a new master key, which takes the place of the one in its file."`
 }
 
 // keyFlags are what every command that reads checkpoints takes.
@@ -23,37 +24,52 @@ type keyFlags struct {
 	MasterKey string `help:"File with the key that seals the checkpoints' keys, 64 hexadecimal digits. Without it, master.key in the data folder, which is made when it is missing." type:"path" placeholder:"FILE"`
 }
 
+func (k keyFlags) file(data string) string {
+	if k.MasterKey != "" {
+		return k.MasterKey
+	}
+	return filepath.Join(data, "master.key")
+}
+
 // archive opens the checkpoints of a data folder.
 func (k keyFlags) archive(ctx context.Context, data string, db *store.Store) (*checkpoint.Archive, error) {
-	file := k.MasterKey
-	if file == "" {
-		file = filepath.Join(data, "master.key")
-	}
-	keys, err := checkpoint.OpenKeyring(ctx, file, db)
+	keys, err := checkpoint.OpenKeyring(ctx, k.file(data), db)
 	if err != nil {
 		return nil, err
 	}
 	return &checkpoint.Archive{Dir: filepath.Join(data, "archive"), Keys: keys}, nil
 }
 
-// each calls fn for every vault of a data folder on which no hub runs.
-func (d dataFlags) each(ctx context.Context, k keyFlags, fn func(a *checkpoint.Archive, tenant string) error) (err error) {
+// alone opens the records of a data folder on which no hub runs. Call close when
+// done.
+func (d dataFlags) alone(ctx context.Context) (w *world, err error) {
 	if err := d.defaults(); err != nil {
-		return err
+		return nil, err
 	}
 	if !isDir(d.Data) {
-		return fmt.Errorf("there is no data folder %s", d.Data)
+		return nil, fmt.Errorf("there is no data folder %s", d.Data)
 	}
-	w := &world{dataFlags: d}
+	w = &world{dataFlags: d}
 	if err := w.takeLock(); errors.Is(err, errRunning) {
-		return fmt.Errorf("%w; stop it first: its sessions go on, and come back to it", err)
+		return nil, fmt.Errorf("%w; stop it first: its sessions go on, and come back to it", err)
 	} else if err != nil {
+		return nil, err
+	}
+	if w.store, err = store.Open(ctx, filepath.Join(d.Data, "cellar.db")); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// each calls fn for every vault of a data folder on which no hub runs.
+func (d dataFlags) each(ctx context.Context, k keyFlags, fn func(a *checkpoint.Archive, tenant string) error) (err error) {
+	w, err := d.alone(ctx)
+	if err != nil {
 		return err
 	}
 	defer w.close()
-	if w.store, err = store.Open(ctx, filepath.Join(d.Data, "cellar.db")); err != nil {
-		return err
-	}
+	d = w.dataFlags
 	a, err := k.archive(ctx, d.Data, w.store)
 	if err != nil {
 		return err
@@ -128,4 +144,24 @@ func (c *vaultGCCmd) Run(ctx context.Context, stdout io.Writer) error {
 		}
 		return err
 	})
+}
+
+type vaultRotateCmd struct {
+	dataFlags
+	keyFlags
+}
+
+// Run implements the command.
+func (c *vaultRotateCmd) Run(ctx context.Context, stdout io.Writer) error {
+	w, err := c.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	file := c.file(w.Data)
+	if err := checkpoint.RotateFile(ctx, file, w.store); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s holds a new master key. A backup from before needs the old one.\n", file)
+	return nil
 }

@@ -116,10 +116,15 @@ func TestStored(t *testing.T) {
 	h.MustRun(h.path(p, k, "hibernate"), nil, nil)
 	h.awaitStored(p)
 	h.kill(syscall.SIGTERM)
+	before, _ := os.ReadFile(filepath.Join(h.data, "master.key"))
+	h.cli("vault", "rotate-key")
+	if after, err := os.ReadFile(filepath.Join(h.data, "master.key")); err != nil || bytes.Equal(before, after) {
+		t.Errorf("the master key is the same as before: %v", err)
+	}
 	h.cli("vault", "verify", "--deep")
 	h.start()
 	if got := alive(h.Open(p, k)); got != livelyAnswer {
-		t.Errorf("after a restart of the hub: %s", got)
+		t.Errorf("after a restart of the hub, and with another master key: %s", got)
 	}
 	h.Want(204, "DELETE", "/api/v1/projects/"+p, nil, nil)
 	h.kill(syscall.SIGTERM)
