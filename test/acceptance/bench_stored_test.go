@@ -118,3 +118,59 @@ func wake(s *testkit.Socket) float64 {
 	s.Exec("1")
 	return ms(start)
 }
+
+// BenchmarkManySessions: 500 sessions that sleep, branches of one checkpoint each
+// with a state of its own if it was woken once: how long listing them takes, what
+// the hub needs for them, and that no process is left. One in ten was woken.
+func BenchmarkManySessions(b *testing.B) {
+	const sessions, woken = 500, 50
+	h := startHub(b, "--store-after", "1s", "--idle", "1h")
+	p, k := h.project("Many")
+	s := h.Open(p, k)
+	s.Exec("import numpy, pandas; x = 0")
+	var c kept
+	h.MustRun("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k, "name": "all"}, &c)
+	s.Close()
+	h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+	before := rss(b, h.cmd.Process.Pid)
+	for i := range sessions - 1 {
+		branch := h.branch(p, c.ID).Kernel
+		if i < woken {
+			s := h.Open(p, branch)
+			s.Exec(fmt.Sprintf("x = %d; y = numpy.random.rand(100_000)", i))
+			s.Close()
+			h.MustRun(h.path(p, branch, "hibernate"), nil, nil)
+		}
+	}
+	stored := 0.0
+	for _, c := range h.awaitStored(p) {
+		if c.Kind == "hibernate" {
+			stored += float64(c.AddedBytes) / 1e6 / (woken + 1)
+		}
+	}
+	var took []float64
+	for range 20 {
+		start := time.Now()
+		var list struct{ Items []struct{ State string } }
+		h.Want(200, "GET", "/api/v1/projects/"+p+"/kernels", nil, &list)
+		took = append(took, ms(start))
+		if len(list.Items) != sessions {
+			b.Fatalf("%d sessions", len(list.Items))
+		}
+		for _, k := range list.Items {
+			if k.State != "hibernated" {
+				b.Fatalf("one is %s", k.State)
+			}
+		}
+	}
+	metric(b, "list-ms", took)
+	b.ReportMetric(stored, "stored-MB-each")
+	b.ReportMetric((rss(b, h.cmd.Process.Pid)-before)/sessions*1000, "hub-kB-each")
+	kernels := 0
+	for _, pid := range pids(b, "cellar-keep run|ipykernel|cellar_launcher") {
+		if strings.Contains(cgroup(pid), groupOf(h.data)) {
+			kernels++
+		}
+	}
+	b.ReportMetric(float64(kernels), "processes")
+}
