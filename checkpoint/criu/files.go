@@ -13,6 +13,7 @@ import (
 	"github.com/checkpoint-restore/go-criu/v8/crit"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/regfile"
+	"google.golang.org/protobuf/proto"
 )
 
 // Changed is a file that a frozen process holds open and that is not any more
@@ -36,10 +37,15 @@ type Moved func(name string, size uint64) string
 // one that cannot change; the folder is hostile ground and left by no link. A
 // file that is not what it was is taken from where moved says that one of this
 // size went, a container path or ""; one that is gone is made anew, empty, for
-// the folder's owner.
+// the folder's owner. One that had been deleted already when it was dumped is in
+// the dump itself, and stays what it is.
 func AdoptSizes(dump string, onMachine func(name string) (top, rel string), moved Moved) ([]Changed, error) {
 	name := filepath.Join(dump, "files.img")
-	img, err := decode(name)
+	img, err := decode(name, &fdinfo.FileEntry{})
+	if err != nil {
+		return nil, err
+	}
+	lost, err := nameless(dump, img)
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +56,13 @@ func AdoptSizes(dump string, onMachine func(name string) (top, rel string), move
 			continue
 		}
 		reg := f.GetReg()
+		if link, ok := lost[f.GetId()]; ok {
+			if c := compareLink(reg, link, onMachine); c != nil {
+				reg.Size = &c.Is
+				changed = append(changed, *c)
+			}
+			continue
+		}
 		c, err := compare(reg, onMachine, moved)
 		if err != nil {
 			return changed, err
@@ -107,7 +120,7 @@ type Held struct {
 // Holds lists the regular files that a dump holds. Their names are what the
 // frozen processes made them.
 func Holds(dump string) ([]Held, error) {
-	img, err := decode(filepath.Join(dump, "files.img"))
+	img, err := decode(filepath.Join(dump, "files.img"), &fdinfo.FileEntry{})
 	if err != nil {
 		return nil, err
 	}
@@ -153,13 +166,13 @@ func remake(top, rel string) error {
 	return nil
 }
 
-func decode(name string) (*crit.CriuImage, error) {
+func decode(name string, entry proto.Message) (*crit.CriuImage, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	img, err := crit.New(f, nil, "", false, false).Decode(&fdinfo.FileEntry{})
+	img, err := crit.New(f, nil, "", false, false).Decode(entry)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
 	}

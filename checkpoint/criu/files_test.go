@@ -53,7 +53,7 @@ func dump(t *testing.T, files ...open) string {
 // sizes reads the dump's files back: name to size and position.
 func sizes(t *testing.T, dir string) map[string]uint64 {
 	t.Helper()
-	img, err := decode(filepath.Join(dir, "files.img"))
+	img, err := decode(filepath.Join(dir, "files.img"), &fdinfo.FileEntry{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,58 @@
+package criu
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/regfile"
+	remap "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+)
+
+// nameless are the files of a dump, by ID, that had lost the name they were opened
+// by when they were dumped. Each has the name of the link that CRIU made to keep
+// it; "" when no name was left at all, and the dump has what is in it.
+func nameless(dump string, files *crit.CriuImage) (map[uint32]string, error) {
+	img, err := decode(filepath.Join(dump, "remap-fpath.img"), &remap.RemapFilePathEntry{})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names := map[uint32]string{}
+	for _, e := range files.Entries {
+		if f, ok := e.Message.(*fdinfo.FileEntry); ok && f.GetReg() != nil {
+			names[f.GetId()] = f.GetReg().GetName()
+		}
+	}
+	lost := map[uint32]string{}
+	for _, e := range img.Entries {
+		r, ok := e.Message.(*remap.RemapFilePathEntry)
+		if !ok {
+			continue
+		}
+		lost[r.GetOrigId()] = ""
+		if r.GetRemapType() == remap.RemapType_LINKED {
+			lost[r.GetOrigId()] = names[r.GetRemapId()]
+		}
+	}
+	return lost, nil
+}
+
+// compareLink looks at a file that is kept by a link; nil means there is nothing
+// to adopt. A link that is gone is not made anew: what was in it is lost, and
+// CRIU says so.
+func compareLink(reg *regfile.RegFileEntry, link string, onMachine func(string) (string, string)) *Changed {
+	top, rel := onMachine(link)
+	if link == "" || top == "" {
+		return nil
+	}
+	st, err := lstat(top, rel)
+	if err != nil || !st.Mode().IsRegular() || uint64(st.Size()) == reg.GetSize() {
+		return nil
+	}
+	return &Changed{Name: reg.GetName(), Was: reg.GetSize(), Is: uint64(st.Size())}
+}
