@@ -43,16 +43,23 @@ func nameless(dump string, files *crit.CriuImage) (map[uint32]string, error) {
 }
 
 // compareLink looks at a file that is kept by a link; nil means there is nothing
-// to adopt. A link that is gone is not made anew: what was in it is lost, and
-// CRIU says so.
-func compareLink(reg *regfile.RegFileEntry, link string, onMachine func(string) (string, string)) *Changed {
+// to adopt. CRIU takes the link away when it restores, and when it keeps a process
+// that goes on: then the file is made anew, empty, as others that are gone.
+func compareLink(reg *regfile.RegFileEntry, link string, onMachine func(string) (string, string)) (*Changed, error) {
 	top, rel := onMachine(link)
 	if link == "" || top == "" {
-		return nil
+		return nil, nil
 	}
+	c := &Changed{Name: reg.GetName(), Was: reg.GetSize()}
 	st, err := lstat(top, rel)
-	if err != nil || !st.Mode().IsRegular() || uint64(st.Size()) == reg.GetSize() {
-		return nil
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return c, c.remake(top, rel, reg)
+	case err != nil:
+		return nil, err
+	case !st.Mode().IsRegular():
+		return nil, nil
 	}
-	return &Changed{Name: reg.GetName(), Was: reg.GetSize(), Is: uint64(st.Size())}
+	c.look(st)
+	return c, nil
 }

@@ -24,7 +24,7 @@ func remaps(t *testing.T, dir string, entries ...*remap.RemapFilePathEntry) {
 
 // TestADeletedFileIsInTheDump: what had no name when it was dumped is neither made
 // anew nor compared with what has its name now; what CRIU kept by a link has the
-// size of that.
+// size of that, and is made anew when that is gone.
 func TestADeletedFileIsInTheDump(t *testing.T) {
 	top, onMachine := project(t, map[string]string{"again": "1234567", ".link_remap.1": "12345"})
 	dir := dump(t, open{"/home/deleted", 9}, open{"/home/again", 9}, open{"/home/linked", 3}, open{"/home/.link_remap.1", -1}, open{"/home/lost", 3}, open{"/home/.link_remap.2", -1})
@@ -38,14 +38,17 @@ func TestADeletedFileIsInTheDump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []Changed{{Name: "/home/linked", Was: 3, Is: 5}}; !reflect.DeepEqual(changed, want) {
+	if want := []Changed{{Name: "/home/linked", Was: 3, Is: 5}, {Name: "/home/lost", Was: 3, Gone: true}}; !reflect.DeepEqual(modeless(changed), want) {
 		t.Errorf("changed %+v, want %+v", changed, want)
 	}
-	want := map[string]uint64{"/home/deleted": 9, "/home/again": 9, "/home/linked": 5, "/home/.link_remap.1": 0, "/home/lost": 3, "/home/.link_remap.2": 0}
+	want := map[string]uint64{"/home/deleted": 9, "/home/again": 9, "/home/linked": 5, "/home/.link_remap.1": 0, "/home/lost": 0, "/home/.link_remap.2": 0}
 	if got := sizes(t, dir); !reflect.DeepEqual(got, want) {
 		t.Errorf("sizes %v, want %v", got, want)
 	}
-	for _, name := range []string{"deleted", "linked", "lost", ".link_remap.2"} {
+	if st, err := os.Lstat(filepath.Join(top, ".link_remap.2")); err != nil || st.Size() != 0 {
+		t.Errorf("the link that was gone: %v, %v", st, err)
+	}
+	for _, name := range []string{"deleted", "linked", "lost"} {
 		if _, err := os.Lstat(filepath.Join(top, name)); err == nil {
 			t.Errorf("%s was made anew", name)
 		}
