@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/regfile"
 	remap "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
 )
@@ -22,12 +21,7 @@ func nameless(dump string, files *crit.CriuImage) (map[uint32]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := map[uint32]string{}
-	for _, e := range files.Entries {
-		if f, ok := e.Message.(*fdinfo.FileEntry); ok && f.GetReg() != nil {
-			names[f.GetId()] = f.GetReg().GetName()
-		}
-	}
+	names := namesOf(files)
 	lost := map[uint32]string{}
 	for _, e := range img.Entries {
 		r, ok := e.Message.(*remap.RemapFilePathEntry)
