@@ -1,0 +1,147 @@
+package acceptance
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"cellar/internal/testkit"
+)
+
+// wholeDeeds are what is done to a session that has all things; each gives the kernel
+// that has them afterwards.
+var wholeDeeds = []struct {
+	name string
+	do   func(h *hub, p, k string, between func()) (kernel string)
+}{
+	{"hibernate", func(h *hub, p, k string, _ func()) string {
+		h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+		return k
+	}},
+	{"apply", func(h *hub, p, k string, between func()) string {
+		c := h.keepNow(p, k)
+		between()
+		h.MustRun("/api/v1/projects/"+p+"/checkpoints/"+c+"/apply", map[string]any{}, nil)
+		return k
+	}},
+	{"branch", func(h *hub, p, k string, between func()) string {
+		c := h.keepNow(p, k)
+		between()
+		return h.branch(p, c).Kernel
+	}},
+	{"move", func(h *hub, p, k string, _ func()) string {
+		h.MustRun(h.path(p, k, "switch"), map[string]any{"configuration": "c1.2", "move": true}, nil)
+		return k
+	}},
+}
+
+func (h *hub) keepNow(project, kernel string) string {
+	h.t.Helper()
+	var c kept
+	h.MustRun("/api/v1/projects/"+project+"/checkpoints", map[string]string{"kernel": kernel, "name": "then"}, &c)
+	return c.ID
+}
+
+// have has a session make the things, but for those that are held alone where a
+// branch runs beside it.
+func have(t *testing.T, s *testkit.Socket, list []thing) {
+	t.Helper()
+	if got := s.Exec(prelude); got != "" {
+		t.Fatal(got)
+	}
+	for i, th := range list {
+		// What it leaves in the namespace is noted for the pickles.
+		code := "_before = set(globals())" + th.setup + fmt.Sprintf("\n_names[%d] = [n for n in set(globals()) - _before if n[0] != '_']\nNone", i)
+		if got := s.Exec(code); got != "" {
+			t.Errorf("%s: made: %s", th.name, got)
+		}
+	}
+	for _, th := range list {
+		if got := s.Exec(th.check); got != "True" {
+			t.Errorf("%s: before anything was done: %s", th.name, got)
+		}
+	}
+}
+
+// whole holds what a session has to the table.
+func whole(t *testing.T, s *testkit.Socket, deed string, list []thing) {
+	t.Helper()
+	for _, th := range list {
+		if got, want := s.Exec(th.check), th.after(deed); got != want {
+			t.Errorf("%s, after %s: %s, want %s", th.name, deed, got, want)
+		}
+	}
+}
+
+// TestFidelity: what a session has is there after a hibernation, after going back,
+// in a branch and after a move, as the table says, no less and no more.
+func TestFidelity(t *testing.T) {
+	h := startHub(t)
+	outside(t, "[c.sendall(b) for b in iter(lambda: c.recv(100), b'')]")
+	for _, deed := range wholeDeeds {
+		t.Run(deed.name, func(t *testing.T) {
+			h.T, h.t = t, t
+			list := thingsFor(deed.name)
+			p, k := h.project(deed.name)
+			first := h.Open(p, k)
+			have(t, first, list)
+			kernel := deed.do(h, p, k, func() {
+				for _, th := range list {
+					first.Exec(th.check) // on its way
+				}
+				if deed.name == "apply" {
+					first.Exec("%reset -f")
+				}
+			})
+			s := h.Open(p, kernel)
+			whole(t, s, deed.name, list)
+			if kernel != k { // and the one it came from has noticed nothing
+				whole(t, first, "nothing", list)
+			}
+			h.Want(204, "DELETE", "/api/v1/projects/"+p, nil, nil)
+		})
+	}
+	t.Run("pickle", func(t *testing.T) {
+		h.T, h.t = t, t
+		pickled(t, h)
+	})
+}
+
+// thingsFor leaves out what only one session can hold, where two run.
+func thingsFor(deed string) (list []thing) {
+	for _, th := range things {
+		if !strings.HasPrefix(th.seen[deed], refused) {
+			list = append(list, th)
+		}
+	}
+	return list
+}
+
+// pickled holds the table to what becomes of things when cloudpickle saves all of
+// their variables, each thing's in one pickle, and a new kernel loads them.
+func pickled(t *testing.T, h *hub) {
+	p, k := h.project("Pickle")
+	s := h.Open(p, k)
+	have(t, s, things)
+	s.Exec(`
+def _save(i):
+    try: open(f'/project/{i}.pickle', 'wb').write(cloudpickle.dumps({n: globals()[n] for n in _names[i]})); print(True)
+    except Exception as e: print(f'{type(e).__name__}: {e}')`)
+	said := make([]string, len(things))
+	for i := range things {
+		said[i] = strings.TrimSpace(s.Exec(fmt.Sprintf("_save(%d)", i)))
+	}
+	h.Want(204, "DELETE", "/projects/"+p+"/api/kernels/"+k, nil, nil)
+	s = h.Open(p, h.session(p, "tour.ipynb"))
+	s.Exec(prelude)
+	for i, th := range things {
+		if said[i] == "True" {
+			if said[i] = s.Exec(fmt.Sprintf("globals().update(cloudpickle.loads(open('/project/%d.pickle', 'rb').read()))", i)); said[i] == "" {
+				said[i] = s.Exec(th.check)
+			}
+		}
+		if want := th.after("pickle"); said[i] != want {
+			t.Errorf("%s, from a pickle: %s, want %s", th.name, said[i], want)
+		}
+	}
+}
