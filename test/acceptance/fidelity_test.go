@@ -103,7 +103,7 @@ func TestFidelity(t *testing.T) {
 	}
 	t.Run("pickle", func(t *testing.T) {
 		h.T, h.t = t, t
-		pickled(t, h)
+		fromPickles(t, h)
 	})
 }
 
@@ -117,9 +117,9 @@ func thingsFor(deed string) (list []thing) {
 	return list
 }
 
-// pickled holds the table to what becomes of things when cloudpickle saves all of
+// fromPickles holds the table to what becomes of things when cloudpickle saves all of
 // their variables, each thing's in one pickle, and a new kernel loads them.
-func pickled(t *testing.T, h *hub) {
+func fromPickles(t *testing.T, h *hub) {
 	p, k := h.project("Pickle")
 	s := h.Open(p, k)
 	have(t, s, things)
