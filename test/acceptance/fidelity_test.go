@@ -67,10 +67,15 @@ func have(t *testing.T, s *testkit.Socket, list []thing) {
 func whole(t *testing.T, s *testkit.Socket, deed string, list []thing) {
 	t.Helper()
 	for _, th := range list {
-		if got, want := s.Exec(th.check), th.after(deed); got != want {
+		if got, want := s.Exec(th.check), th.after(deed); !is(got, want) {
 			t.Errorf("%s, after %s: %s, want %s", th.name, deed, got, want)
 		}
 	}
+}
+
+// is compares an answer with the table, which has the beginning of an error.
+func is(got, want string) bool {
+	return got == want || want != "True" && strings.HasPrefix(got, want)
 }
 
 // TestFidelity: what a session has is there after a hibernation, after going back,
@@ -96,7 +101,7 @@ func TestFidelity(t *testing.T) {
 			s := h.Open(p, kernel)
 			whole(t, s, deed.name, list)
 			if kernel != k { // and the one it came from has noticed nothing
-				whole(t, first, "nothing", list)
+				whole(t, first, "a branch that goes on beside it", list)
 			}
 			h.Want(204, "DELETE", "/api/v1/projects/"+p, nil, nil)
 		})
@@ -140,7 +145,7 @@ def _save(i):
 				said[i] = s.Exec(th.check)
 			}
 		}
-		if want := th.after("pickle"); said[i] != want {
+		if want := th.after("pickle"); !is(said[i], want) {
 			t.Errorf("%s, from a pickle: %s, want %s", th.name, said[i], want)
 		}
 	}
