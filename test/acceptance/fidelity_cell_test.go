@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"cellar/internal/testkit"
 )
@@ -45,7 +46,12 @@ func TestFidelityInACell(t *testing.T) {
 				if got := h.Open(p, kernel).Exec("ended"); got != "True" {
 					t.Errorf("afterwards: %s", got)
 				}
-				soon(t, func() bool { text, _ := h.notebookOnDisk(p, notebook, "mid"); return text == "came through\n" })
+				var text string
+				for deadline := time.Now().Add(20 * time.Second); text != "came through\n"; time.Sleep(20 * time.Millisecond) {
+					if text, _ = h.notebookOnDisk(p, notebook, "mid"); time.Now().After(deadline) {
+						t.Fatalf("its notebook has %q", text)
+					}
+				}
 			})
 		}
 	}
