@@ -60,5 +60,8 @@ func spoken(answer string) string {
 	case answer == refused:
 		return answer
 	}
-	return "no: `" + strings.ReplaceAll(strings.Trim(answer, "'"), "`", "'") + "`"
+	if text, ok := strings.CutPrefix(answer, "'"); ok { // Python's text
+		answer = strings.TrimSuffix(text, "'")
+	}
+	return "no: `" + strings.ReplaceAll(answer, "`", "'") + "`"
 }

@@ -51,7 +51,7 @@ func have(t *testing.T, s *testkit.Socket, list []thing) {
 	}
 	for i, th := range list {
 		// What it leaves in the namespace is noted for the pickles.
-		code := "_before = set(globals())" + th.setup + fmt.Sprintf("\n_names[%d] = [n for n in set(globals()) - _before if n[0] != '_']\nNone", i)
+		code := "_before = set(globals())" + th.setup + fmt.Sprintf("\n_names[%d] = sorted(n for n in set(globals()) - _before if n[0] != '_')\nNone", i)
 		if got := s.Exec(code); got != "" {
 			t.Errorf("%s: made: %s", th.name, got)
 		}
