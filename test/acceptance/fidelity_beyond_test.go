@@ -40,9 +40,9 @@ reading, line_no = open('/project/in.txt'), 1; reading.readline()`,
 		check: `line_no += 1; reading.readline() == f'line {line_no - 1}\n'`},
 	{name: "a file open for writing", setup: `
 writing, written = open('/project/out.txt', 'w+'), 'begun\n'; writing.write(written); writing.flush(); writing_at = os.fstat(writing.fileno()).st_ino`,
-		check: `at = writing.tell(); writing.write('more\n'); writing.flush(); writing.seek(at); writing.read(5) == 'more\n' == open('/project/out.txt').read()[at:at + 5] and writing.seek(at + 5) and os.stat('/project/out.txt').st_ino == writing_at`,
+		check:  `at = writing.tell(); writing.write('more\n'); writing.flush(); writing.seek(at); writing.read(5) == 'more\n' == open('/project/out.txt').read()[at:at + 5] and writing.seek(at + 5) and os.stat('/project/out.txt').st_ino == writing_at`,
 		pickle: "False",
-		know:  "A file is as it is now, the position in it where it was: what was written since stays. Branches write into one file."},
+		know:   "A file is as it is now, the position in it where it was: what was written since stays. Branches write into one file."},
 	{name: "text written and not yet flushed", setup: `
 unflushed = open('/project/buffer.txt', 'w'); unflushed.write('not yet\n')`,
 		check:  `flushed = os.path.getsize('/project/buffer.txt') > 0; unflushed.tell() >= 8; open('/project/buffer.txt').read().startswith('not yet\n')`,
@@ -54,9 +54,9 @@ appending = open('/project/add.txt', 'a+'); appending.write('begun\n'); appendin
 		pickle: "False"},
 	{name: "a file deleted while open", setup: `
 deleted = open('/project/deleted.txt', 'w+'); deleted.write('still here'); deleted.flush(); os.unlink('/project/deleted.txt')`,
-		check: `deleted.seek(0); deleted.read() == 'still here' and os.fstat(deleted.fileno()).st_nlink == 0`,
+		check:  `deleted.seek(0); deleted.read() == 'still here' and os.fstat(deleted.fileno()).st_nlink == 0`,
 		pickle: "UnsupportedOperation: fileno",
-		know:  "What is in it is part of the checkpoint, up to 512 MiB."},
+		know:   "What is in it is part of the checkpoint, up to 512 MiB."},
 	{name: "a file with two names, deleted by the one it is open by", setup: `
 two_names = open('/project/one.txt', 'w+'); two_names.write('still here'); two_names.flush(); os.link('/project/one.txt', '/project/two.txt'); os.unlink('/project/one.txt')`,
 		check:  `two_names.seek(0); two_names.read() == 'still here' and os.path.samestat(os.fstat(two_names.fileno()), os.stat('/project/two.txt'))`,

@@ -42,8 +42,7 @@ func (h *hub) keepNow(project, kernel string) string {
 	return c.ID
 }
 
-// have has a session make the things, but for those that are held alone where a
-// branch runs beside it.
+// have has a session make the things and asks for each a first time.
 func have(t *testing.T, s *testkit.Socket, list []thing) {
 	t.Helper()
 	if got := s.Exec(prelude); got != "" {
