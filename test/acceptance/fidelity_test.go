@@ -2,6 +2,8 @@ package acceptance
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -148,4 +150,30 @@ def _save(i):
 			t.Errorf("%s, from a pickle: %s, want %s", th.name, said[i], want)
 		}
 	}
+}
+
+// outside is the world as kernels see it: a namespace with an address of the range
+// for examples, 198.51.100.2, where a Python server on port 7000 does this to each
+// connection c from an address a, then closes it.
+func outside(t *testing.T, serve string) {
+	t.Helper()
+	ns := "celtest" + fmt.Sprint(os.Getpid())
+	script := fmt.Sprintf("ip netns add %s && ip link add %.8sh type veth peer name %.8sw netns %s && ip addr add 198.51.100.1/24 dev %.8sh && ip link set %.8sh up && ip -n %s addr add 198.51.100.2/24 dev %.8sw && ip -n %s link set %.8sw up",
+		ns, ns[3:], ns[3:], ns, ns[3:], ns[3:], ns, ns[3:], ns, ns[3:])
+	t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
+	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", script, err, out)
+	}
+	code := "import socket, threading\ns = socket.create_server(('198.51.100.2', 7000))\nprint('up', flush=True)\n" +
+		"def serve(c, a):\n  with c: " + serve + "\nwhile True: threading.Thread(target=serve, args=s.accept(), daemon=True).start()"
+	world := exec.Command("nsenter", "--net=/run/netns/"+ns, "python3", "-c", code)
+	up, err := world.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := world.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { world.Process.Kill(); world.Wait() })
+	up.Read(make([]byte, 3))
 }
