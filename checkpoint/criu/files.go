@@ -13,6 +13,7 @@ import (
 	"github.com/checkpoint-restore/go-criu/v8/crit"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/regfile"
+	"google.golang.org/protobuf/proto"
 )
 
 // Changed is a file that a frozen process holds open and that is not any more
@@ -23,23 +24,53 @@ type Changed struct {
 	Is   uint64
 	Gone bool
 	Now  string // where it is, if it was moved
+	mode uint32 // as stat tells it, 0 for not known
+}
+
+// same reports whether CRIU takes the file without more ado.
+func (c *Changed) same(reg *regfile.RegFileEntry) bool {
+	return !c.Gone && c.Is == c.Was && c.Now == "" && (reg.Mode == nil || c.mode == reg.GetMode())
+}
+
+// adopt has the dump say of the file what is so now.
+func (c *Changed) adopt(reg *regfile.RegFileEntry) {
+	reg.Size = &c.Is
+	if reg.Mode != nil && c.mode != 0 {
+		reg.Mode = &c.mode
+	}
+	if c.Now != "" {
+		reg.Name = &c.Now
+	}
+}
+
+// look notes what the file is now.
+func (c *Changed) look(st os.FileInfo) {
+	c.Is = uint64(st.Size())
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		c.mode = sys.Mode
+	}
 }
 
 // Moved finds a file by where it was, as a path in the container, and its size in
 // bytes; it answers where it is, or "".
 type Moved func(name string, size uint64) string
 
-// AdoptSizes makes a dump accept the present sizes of the regular files it
-// holds open: CRIU refuses a file whose size changed, while for a person "the
+// AdoptSizes makes a dump accept the present sizes and modes of the regular files
+// it holds open: CRIU refuses a file in which either changed, while for a person "the
 // file is as it is now, the position where it was" is right. onMachine gives a
 // container path's place on this machine as a folder and a path below it, "" for
 // one that cannot change; the folder is hostile ground and left by no link. A
 // file that is not what it was is taken from where moved says that one of this
 // size went, a container path or ""; one that is gone is made anew, empty, for
-// the folder's owner.
+// the folder's owner. One that had been deleted already when it was dumped is in
+// the dump itself, and stays what it is.
 func AdoptSizes(dump string, onMachine func(name string) (top, rel string), moved Moved) ([]Changed, error) {
 	name := filepath.Join(dump, "files.img")
-	img, err := decode(name)
+	img, err := decode(name, &fdinfo.FileEntry{})
+	if err != nil {
+		return nil, err
+	}
+	lost, err := nameless(dump, img)
 	if err != nil {
 		return nil, err
 	}
@@ -50,18 +81,20 @@ func AdoptSizes(dump string, onMachine func(name string) (top, rel string), move
 			continue
 		}
 		reg := f.GetReg()
-		c, err := compare(reg, onMachine, moved)
+		link, isLost := lost[f.GetId()]
+		var c *Changed
+		if isLost {
+			c, err = compareLink(reg, link, onMachine)
+		} else {
+			c, err = compare(reg, onMachine, moved)
+		}
 		if err != nil {
 			return changed, err
 		}
-		if c == nil || (!c.Gone && c.Is == c.Was && c.Now == "") {
+		if c == nil || c.same(reg) {
 			continue
 		}
-		is := c.Is
-		reg.Size = &is
-		if c.Now != "" {
-			reg.Name = &c.Now
-		}
+		c.adopt(reg)
 		changed = append(changed, *c)
 	}
 	if len(changed) == 0 {
@@ -87,14 +120,15 @@ func compare(reg *regfile.RegFileEntry, onMachine func(string) (string, string),
 	}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		c.Gone, c.Now = true, ""
-		return c, remake(onMachine(c.Name))
+		c.Now = ""
+		top, rel = onMachine(c.Name)
+		return c, c.remake(top, rel, reg)
 	case err != nil:
 		return nil, err
 	case !st.Mode().IsRegular():
 		return nil, nil
 	}
-	c.Is = uint64(st.Size())
+	c.look(st)
 	return c, nil
 }
 
@@ -107,7 +141,7 @@ type Held struct {
 // Holds lists the regular files that a dump holds. Their names are what the
 // frozen processes made them.
 func Holds(dump string) ([]Held, error) {
-	img, err := decode(filepath.Join(dump, "files.img"))
+	img, err := decode(filepath.Join(dump, "files.img"), &fdinfo.FileEntry{})
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +163,9 @@ func lstat(top, rel string) (os.FileInfo, error) {
 	return root.Lstat(rel)
 }
 
-func remake(top, rel string) error {
+// remake makes a file that is gone anew, empty, with the permissions that it had.
+func (c *Changed) remake(top, rel string, reg *regfile.RegFileEntry) error {
+	c.Gone = true
 	root, err := os.OpenRoot(top)
 	if err != nil {
 		return err
@@ -143,6 +179,12 @@ func remake(top, rel string) error {
 		return err
 	}
 	defer f.Close()
+	if reg.Mode != nil { // whatever our umask is
+		c.mode = syscall.S_IFREG | reg.GetMode()&0o777
+		if err := f.Chmod(os.FileMode(c.mode & 0o777)); err != nil {
+			return err
+		}
+	}
 	st, err := root.Stat(".")
 	if err != nil {
 		return err
@@ -153,13 +195,13 @@ func remake(top, rel string) error {
 	return nil
 }
 
-func decode(name string) (*crit.CriuImage, error) {
+func decode(name string, entry proto.Message) (*crit.CriuImage, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	img, err := crit.New(f, nil, "", false, false).Decode(&fdinfo.FileEntry{})
+	img, err := crit.New(f, nil, "", false, false).Decode(entry)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
 	}

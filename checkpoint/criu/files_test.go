@@ -50,10 +50,18 @@ func dump(t *testing.T, files ...open) string {
 	return dir
 }
 
+func modeless(list []Changed) (out []Changed) {
+	for _, c := range list {
+		c.mode = 0
+		out = append(out, c)
+	}
+	return out
+}
+
 // sizes reads the dump's files back: name to size and position.
 func sizes(t *testing.T, dir string) map[string]uint64 {
 	t.Helper()
-	img, err := decode(filepath.Join(dir, "files.img"))
+	img, err := decode(filepath.Join(dir, "files.img"), &fdinfo.FileEntry{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +111,7 @@ func TestAdoptSizes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []Changed{{Name: "/home/grown", Was: 3, Is: 7}, {Name: "/home/shrunk", Was: 4, Is: 0}}; !reflect.DeepEqual(changed, want) {
+	if want := []Changed{{Name: "/home/grown", Was: 3, Is: 7}, {Name: "/home/shrunk", Was: 4, Is: 0}}; !reflect.DeepEqual(modeless(changed), want) {
 		t.Errorf("changed %+v, want %+v", changed, want)
 	}
 	want := map[string]uint64{"/home/grown": 7, "/usr/lib/x.so": 7, "/home/shrunk": 0, "/home/sub/same": 2, "/home/unsized": 0}
@@ -132,6 +140,47 @@ func TestAFileThatIsGoneIsMadeAnew(t *testing.T) {
 	}
 	if got := sizes(t, dir); got["/home/gone"] != 0 || got["/home/a/b/gone"] != 0 {
 		t.Errorf("sizes %v", got)
+	}
+}
+
+// TestModes: a file may have got other permissions, and one that is made anew has
+// those that it had; CRIU compares them.
+func TestModes(t *testing.T) {
+	top, onMachine := project(t, map[string]string{"changed": "1", "same": "1"})
+	dir := dump(t, open{"/home/changed", 1}, open{"/home/same", 1}, open{"/home/gone", 1})
+	name := filepath.Join(dir, "files.img")
+	img, err := decode(name, &fdinfo.FileEntry{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	regs := map[string]*regfile.RegFileEntry{}
+	read := func() {
+		for _, e := range img.Entries {
+			if reg := e.Message.(*fdinfo.FileEntry).GetReg(); reg != nil {
+				regs[reg.GetName()] = reg
+			}
+		}
+	}
+	read()
+	regs["/home/changed"].Mode = new(uint32(0o100600))
+	regs["/home/same"].Mode = new(uint32(0o100644))
+	regs["/home/gone"].Mode = new(uint32(0o104750))
+	if err := encode(name, img); err != nil {
+		t.Fatal(err)
+	}
+	changed, err := AdoptSizes(dir, onMachine, nil)
+	if err != nil || len(changed) != 2 {
+		t.Errorf("changed %+v, %v", changed, err)
+	}
+	if img, err = decode(name, &fdinfo.FileEntry{}); err != nil {
+		t.Fatal(err)
+	}
+	read()
+	for name, want := range map[string]uint32{"changed": 0o100644, "same": 0o100644, "gone": 0o100750} {
+		st, err := os.Stat(filepath.Join(top, name))
+		if got := regs["/home/"+name].GetMode(); got != want || err != nil || uint32(st.Mode()) != want&0o777 {
+			t.Errorf("%s: mode %o in the dump, %v on the disk, %v; want %o", name, got, st.Mode(), err, want)
+		}
 	}
 }
 

@@ -281,6 +281,13 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump, reason string) error {
 	if _, err := criu.AdoptSizes(dump, files, elsewhere(h.homeDir(l.Project()))); err != nil {
 		return fault.Wrap(fault.Unavailable, "checkpoint_damaged", "The checkpoint's memory image cannot be read.", err)
 	}
+	// It would wait for the lock without end; without it, two sessions would write
+	// what only one may.
+	if locked, err := criu.LockedElsewhere(dump, files); err != nil {
+		return fault.Wrap(fault.Unavailable, "checkpoint_damaged", "The checkpoint's file locks cannot be read.", err)
+	} else if locked != "" {
+		return fault.Newf(fault.Conflict, "file_locked", "The session holds a lock on %s, and another process has that lock now. End what holds it there, in another session or a terminal, and run something again.", locked)
+	}
 	if err := h.Runtime.Restore(ctx, c, dump); err != nil {
 		return fault.Wrap(fault.Unavailable, "thaw_failed", "The checkpoint could not be brought back to life.", err)
 	}

@@ -290,26 +290,7 @@ func TestNetwork(t *testing.T) {
 	h := startHub(t)
 	p, k := h.project("Net")
 	s := h.Open(p, k)
-	ns := "celtest" + fmt.Sprint(os.Getpid())
-	sh := func(format string, args ...any) string {
-		t.Helper()
-		out, err := exec.Command("sh", "-c", fmt.Sprintf(format, args...)).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s: %v: %s", fmt.Sprintf(format, args...), err, out)
-		}
-		return string(out)
-	}
-	// The world outside: a namespace with an address of the range for examples.
-	sh("ip netns add %s && ip link add %.8sh type veth peer name %.8sw netns %s && ip addr add 198.51.100.1/24 dev %.8sh && ip link set %.8sh up && ip -n %s addr add 198.51.100.2/24 dev %.8sw && ip -n %s link set %.8sw up",
-		ns, ns[3:], ns[3:], ns, ns[3:], ns[3:], ns, ns[3:], ns, ns[3:])
-	t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
-	world := exec.Command("nsenter", "--net=/run/netns/"+ns, "python3", "-c", "import socket\ns=socket.create_server(('198.51.100.2',7000))\nprint('up',flush=True)\nwhile True:\n  c,a=s.accept(); c.sendall(a[0].encode()); c.close()")
-	up, _ := world.StdoutPipe()
-	if err := world.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { world.Process.Kill(); world.Wait() })
-	up.Read(make([]byte, 3))
+	outside(t, "c.sendall(a[0].encode())")
 	s.Exec("import socket\ndef reach(host, port):\n  try:\n    c = socket.create_connection((host, port), 3); return c.recv(100).decode()\n  except OSError as e: return 'no'")
 	if got := s.Exec("reach('198.51.100.2', 7000)"); got != "'198.51.100.1'" {
 		t.Errorf("the way out: %s", got)
