@@ -16,6 +16,8 @@ module.exports = {
   timeout: 90000,
   use: {
     ...base.use,
+    // Wider than upstream's 1024: our items in a notebook's toolbar would push the kernel's name and the debugger behind its "…".
+    viewport: { width: 1440, height: 768 },
     baseURL: process.env.TARGET_URL,
     storageState: process.env.STATE,
     extraHTTPHeaders: { Authorization: `token ${process.env.CELLAR_TOKEN}` },
