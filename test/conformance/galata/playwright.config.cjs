@@ -6,7 +6,10 @@ module.exports = {
   ...base,
   // Not the folder test itself: the names of the tests' folders come from here, and some tests count on how upstream's are.
   testDir: __dirname,
-  testMatch: ['**/test/**/*.test.ts', '**/test/**/*.spec.ts'],
+  projects: ['documentation', 'galata', 'jupyterlab', 'benchmark'].map(name => ({
+    name,
+    testMatch: ['test', 'spec'].map(kind => `**/test/${name}/**/*.${kind}.ts`)
+  })),
   outputDir: process.env.RESULTS,
   reporter: [['list'], ['json', { outputFile: process.env.REPORT }]],
   // Pictures are of another machine's fonts and another browser.
