@@ -21,11 +21,14 @@ func (h *Hub) OpenSession(ctx context.Context, p Project, s Session, id kernel.I
 	if err != nil {
 		return s, err
 	}
-	if i := slices.IndexFunc(list, func(o Session) bool { return o.Path == s.Path }); i >= 0 {
-		if _, err := h.Live(p.ID, list[i].Kernel); err == nil {
-			return list[i], nil
+	for _, o := range list {
+		if o.Path != s.Path {
+			continue
 		}
-		if err := h.Store.DeleteSession(ctx, p.ID, list[i].ID); err != nil { // its kernel is gone
+		if _, err := h.Live(p.ID, o.Kernel); err == nil {
+			return o, nil
+		}
+		if err := h.Store.DeleteSession(ctx, p.ID, o.ID); err != nil { // its kernel is gone
 			return s, err
 		}
 	}

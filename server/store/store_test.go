@@ -253,12 +253,16 @@ func TestSessions(t *testing.T) {
 	y := hub.Session{ID: "s2", Project: "b", Path: "x.ipynb", Name: "x", Type: "notebook", Kernel: "k3", CreatedAt: now.Add(time.Second)}
 	ok(t, s.PutSession(ctx, x))
 	ok(t, s.PutSession(ctx, y))
-	taken := x
-	taken.ID = "s3"
-	class(t, "the same path", s.PutSession(ctx, taken), fault.Conflict)
+	beside := x
+	beside.ID, beside.CreatedAt = "s3", now.Add(2*time.Second)
+	ok(t, s.PutSession(ctx, beside)) // a page moved its session onto the path of another's
+	list, err := s.Sessions(ctx, "a")
+	ok(t, err)
+	same(t, "of one path", list, []hub.Session{x, beside})
+	ok(t, s.DeleteSession(ctx, "a", "s3"))
 	x.Path, x.Name, x.Type, x.Kernel = "y.ipynb", "y", "console", "k2"
 	ok(t, s.PutSession(ctx, x))
-	list, err := s.Sessions(ctx, "a")
+	list, err = s.Sessions(ctx, "a")
 	ok(t, err)
 	same(t, "of a", list, []hub.Session{x})
 	list, err = s.Sessions(ctx, "")

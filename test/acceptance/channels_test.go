@@ -184,6 +184,17 @@ get_ipython().kernel.comm_manager.register_target('echo', _echo)`))
 		if n := strings.Count(fmt.Sprint(list), "one.ipynb"); n != 1 {
 			t.Errorf("%d sessions for the path", n)
 		}
+		// JupyterLab's page, in the same seconds: it opens one by another path, and moves it here.
+		var own, moved struct {
+			ID, Path string
+			Kernel   struct{ ID string }
+		}
+		h.Want(201, "POST", "/projects/"+p+"/api/sessions", map[string]any{"path": "of-a-page", "name": "", "type": "notebook", "kernel": map[string]string{"name": "python3"}}, &own)
+		h.Want(200, "PATCH", "/projects/"+p+"/api/sessions/"+own.ID, map[string]any{"path": "one.ipynb"}, &moved)
+		if moved.ID != own.ID || moved.Path != "one.ipynb" || moved.Kernel.ID != own.Kernel.ID || own.ID == ids[0] {
+			t.Errorf("moved: %+v, it was %+v", moved, own)
+		}
+		h.Want(204, "DELETE", "/projects/"+p+"/api/sessions/"+own.ID, nil, nil)
 		// Another kernel for it: the old one goes, and its sockets with it.
 		var before, after struct{ Kernel struct{ ID string } }
 		h.Want(200, "GET", "/projects/"+p+"/api/sessions/"+ids[0], nil, &before)

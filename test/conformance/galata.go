@@ -194,7 +194,7 @@ func (t *try) playwright(source, file string) {
 	cmd := exec.CommandContext(t.ctx, filepath.Join(g.dir, "node_modules", ".bin", "playwright"), "test", "--config=playwright.config.cjs", regexp.QuoteMeta("test/"+file)+"$")
 	cmd.Dir = g.dir
 	cmd.Env = append(os.Environ(), "TARGET_URL="+g.address, "CELLAR_TOKEN="+g.site.token, "STATE="+g.state,
-		"GALATA_TESTS="+filepath.Join(g.dir, "test"), "RESULTS="+filepath.Join(t.world.work, "playwright"), "REPORT="+report)
+		"RESULTS="+filepath.Join(t.world.work, "playwright"), "REPORT="+report)
 	cmd.WaitDelay = 5 * time.Second
 	said, runErr := cmd.CombinedOutput() // its status says no more than the report
 	var all suite

@@ -68,6 +68,7 @@ var kernelChecks = []*check{
 	{name: "sessions.life", run: sessionLife},
 	{name: "sessions.open-again", run: sessionAgain},
 	{name: "sessions.rename", run: sessionRename},
+	{name: "sessions.rename-onto-another", run: sessionOntoAnother},
 	{name: "sessions.change-kernel", run: sessionChangeKernel},
 	{name: "sessions.on-a-running-kernel", run: sessionOnKernel},
 	{name: "sessions.same-path-concurrent", run: sessionsAtOnce},
@@ -226,6 +227,18 @@ func sessionRename(t *try) {
 	t.want("the name", b.at("name"), "m.ipynb")
 	t.want("the kernel", b.at("kernel", "id"), a.at("kernel", "id"))
 	t.want("the path, asked again", t.get("api/sessions/"+a.at("id")).at("path"), t.dir+"/m.ipynb")
+}
+
+// sessionOntoAnother is what two pages of JupyterLab do that open a notebook within seconds: each opens a session
+// by a path of its own, and then moves it to the notebook's.
+func sessionOntoAnother(t *try) {
+	a, b := t.session("n.ipynb"), t.session("of-the-second-page")
+	moved := t.call(http.StatusOK, "PATCH", "api/sessions/"+b.at("id"), map[string]string{"path": t.dir + "/n.ipynb"})
+	t.want("the path", moved.at("path"), t.dir+"/n.ipynb")
+	t.want("the kernel", moved.at("kernel", "id"), b.at("kernel", "id"))
+	for _, s := range []*answer{a, b} {
+		t.want("the kernel, asked again", t.get("api/sessions/"+s.at("id")).at("kernel", "id"), s.at("kernel", "id"))
+	}
 }
 
 func sessionChangeKernel(t *try) {
