@@ -118,6 +118,17 @@ async function notebook(w) {
     await page.keyboard.press('Escape');
     same('marks', await marks(lab.panel).count(), 0);
   });
+  await check('9 the menu of a cell is whole before the language server is there', async () => {
+    await page.keyboard.press('Control+s');
+    await until('saved', async () => !(await page.locator('.lm-TabBar-tab.lm-mod-current.jp-mod-dirty').count()));
+    await page.reload();
+    const editor = page.locator('.jp-NotebookPanel:visible .jp-CodeCell .cm-content').first();
+    await editor.waitFor({ timeout: 60_000 });
+    await editor.click({ button: 'right' });
+    await page.locator('.lm-Menu-item').filter({ hasText: 'Cut Cell' }).waitFor({ timeout: 5000 });
+    await page.locator('body').press('Escape');
+    await lab.ready();
+  });
 }
 
 module.exports = { editor, notebook };

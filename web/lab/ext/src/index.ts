@@ -14,7 +14,7 @@ import { tellDeaths } from './died';
 import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
-import { addRename, keepConnected } from './language';
+import { addRename, guardMenus, keepConnected } from './language';
 import { markCells } from './marks';
 import { Teller } from './notify';
 import { track } from './progress';
@@ -288,7 +288,8 @@ const language: JupyterFrontEndPlugin<void> = {
   optional: [ILSPDocumentConnectionManager],
   activate: (app: JupyterFrontEnd, manager: ILSPDocumentConnectionManager | null) => {
     if (manager) {
-      addRename(app);
+      guardMenus(app);
+    addRename(app);
       keepConnected(manager);
     }
   }

@@ -58,6 +58,24 @@ function warm(connection: ILSPConnection, uri: string): void {
   }
 }
 
+/**
+ * A menu that is being opened asks each command whether it is to be shown. One that throws, as jupyterlab-lsp's do
+ * until a notebook's virtual document is there, would leave the whole menu empty: it is not shown.
+ */
+export function guardMenus({ commands }: JupyterFrontEnd): void {
+  for (const ask of ['isVisible', 'isEnabled'] as const) {
+    const plain = commands[ask].bind(commands);
+    commands[ask] = (id, args) => {
+      try {
+        return plain(id, args);
+      } catch (reason) {
+        console.debug('Cellar: a command cannot tell whether it is to be shown', id, reason);
+        return false;
+      }
+    };
+  }
+}
+
 /** The command of jupyterlab-lsp is for a context menu only, and renames what that was opened on. */
 export function addRename(app: JupyterFrontEnd): void {
   const theirs = 'lsp:rename-symbol';
