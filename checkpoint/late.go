@@ -33,7 +33,7 @@ func (f from) write(dump *os.Root) error {
 
 // lateCache is the memory for decoded blocks of a pager: it has to hold what is
 // decoded before it is wanted.
-const lateCache = 64 << 20
+const lateCache = 32 << 20
 
 // OpenLate opens the pages of a hollow dump for a pager, with the tenant's key.
 // It may be used in another process than the vault's: nothing that a checkpoint

@@ -20,7 +20,7 @@ import (
 type wanted map[int][]uint64
 
 const (
-	maxWanted = 1024            // blocks of a dump, 64 MiB
+	maxWanted = 512             // blocks of a dump, 32 MiB
 	wantedFor = 2 * time.Second // after the processes have begun: later it is their work, not their waking
 )
 
