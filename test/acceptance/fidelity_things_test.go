@@ -234,12 +234,6 @@ alarms = []; signal.signal(signal.SIGALRM, lambda *_: alarms.append(1)); signal.
 clock = time.monotonic()`,
 		check: `0 <= time.monotonic() - clock < 600`,
 		know:  ""},
-	{name: "the processor time that was used", setup: `
-used = time.process_time()`,
-		check:  `time.process_time() > used`,
-		all:    `False`,
-		pickle: "False",
-		know:   "Counted from 0 again: those are new processes for the machine."},
 
 	// Threads and tasks.
 	{name: "a thread", setup: `
