@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
 	"cellar/checkpoint/vault"
+	"cellar/checkpoint/vault/blob"
 	"cellar/internal/fault"
 )
 
@@ -170,9 +172,9 @@ func RotateFile(ctx context.Context, file string, store Wrapped) error {
 		return err
 	}
 	if err := k.Rotate(ctx, next); err != nil {
-		return errors.Join(err, os.Remove(file+nextSuffix))
+		return err // the keys may be sealed anew all the same: who opens them next finds out
 	}
-	return os.Rename(file+nextSuffix, file)
+	return errors.Join(os.Rename(file+nextSuffix, file), blob.SyncFolder(filepath.Dir(file)))
 }
 
 // nextSuffix is of the file of a master key that is to take the place of another.
@@ -229,5 +231,8 @@ func writeKey(file string, key vault.Key) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(file+".new", file)
+	if err := os.Rename(file+".new", file); err != nil {
+		return err
+	}
+	return blob.SyncFolder(filepath.Dir(file)) // without the key nothing can be read: a power cut must not take it
 }

@@ -17,6 +17,13 @@ func (failingKeys) ReplaceKeys(context.Context, func(kind, id string, sealed []b
 	return errors.New("the disk is full")
 }
 
+// doubtfulKeys are replaced, and nobody is told.
+type doubtfulKeys struct{ memoryKeys }
+
+func (d doubtfulKeys) ReplaceKeys(ctx context.Context, change func(kind, id string, sealed []byte) ([]byte, error)) error {
+	return errors.Join(d.memoryKeys.ReplaceKeys(ctx, change), errors.New("the answer was lost"))
+}
+
 // TestRotateFile: the keys stay what they are, the old master key opens nothing
 // any more, and wherever it is cut off there is one that does.
 func TestRotateFile(t *testing.T) {
@@ -53,6 +60,14 @@ func TestRotateFile(t *testing.T) {
 	}
 	if holds("not sealed anew") != rotated {
 		t.Error("the master key has changed although nothing was sealed with it")
+	}
+	if err := RotateFile(ctx, file, doubtfulKeys{keys}); err == nil {
+		t.Error("no error of a store that answered with one")
+	}
+	if next := holds("sealed anew, with an error"); next == rotated {
+		t.Error("the old master key opens what the new one sealed")
+	} else {
+		rotated = next
 	}
 	ok(t, writeKey(file+nextSuffix, vault.Key{7})) // ended before the keys were sealed anew
 	if holds("cut off before") != rotated {

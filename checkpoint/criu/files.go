@@ -118,10 +118,18 @@ func compare(reg *regfile.RegFileEntry, onMachine func(string) (string, string),
 			st, err = lstat(top, rel)
 		}
 	}
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	if errors.Is(err, os.ErrNotExist) {
 		c.Now = ""
 		top, rel = onMachine(c.Name)
+	}
+	return c.settle(st, err, top, rel, reg)
+}
+
+// settle takes what lstat said of a file: it is noted as it is now, or made anew.
+// nil means that there is nothing to adopt.
+func (c *Changed) settle(st os.FileInfo, err error, top, rel string, reg *regfile.RegFileEntry) (*Changed, error) {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return c, c.remake(top, rel, reg)
 	case err != nil:
 		return nil, err

@@ -46,14 +46,5 @@ func compareLink(reg *regfile.RegFileEntry, link string, onMachine func(string) 
 	}
 	c := &Changed{Name: reg.GetName(), Was: reg.GetSize()}
 	st, err := lstat(top, rel)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return c, c.remake(top, rel, reg)
-	case err != nil:
-		return nil, err
-	case !st.Mode().IsRegular():
-		return nil, nil
-	}
-	c.look(st)
-	return c, nil
+	return c.settle(st, err, top, rel, reg)
 }

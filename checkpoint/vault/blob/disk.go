@@ -95,7 +95,7 @@ func (d *Disk) publish(tmp, name string) error {
 		return err
 	}
 	d.open.drop(name)
-	return syncFolder(folder)
+	return SyncFolder(folder)
 }
 
 // mkdir makes a folder below d.dir and sees to it that its name is durable.
@@ -107,14 +107,15 @@ func (d *Disk) mkdir(folder string) error {
 		return err
 	}
 	for above := filepath.Dir(folder); len(above) >= len(d.dir); above = filepath.Dir(above) {
-		if err := syncFolder(above); err != nil {
+		if err := SyncFolder(above); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func syncFolder(name string) error {
+// SyncFolder has the names in a folder written to the disk.
+func SyncFolder(name string) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -224,7 +225,7 @@ func (d *Disk) Delete(ctx context.Context, name string) error {
 		return nil
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(target))
+		err = SyncFolder(filepath.Dir(target))
 	}
 	if err != nil {
 		return fmt.Errorf("delete %s: %w", name, err)
