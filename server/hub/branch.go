@@ -53,16 +53,16 @@ func (h *Hub) Branch(ctx context.Context, p Project, c Checkpoint, o *Operation)
 	ctx = context.WithoutCancel(ctx)
 	b.Kernel = rec.ID
 	if err := h.fillBranch(p, l, c, m); err != nil {
-		return b, errors.Join(err, os.RemoveAll(l.folder()))
+		return b, errors.Join(err, l.clear())
 	}
 	if b.Notebook, err = h.branchNotebook(ctx, p, c); err == nil {
 		err = h.step("branch.filled")
 	}
 	if err != nil { // a copy of a notebook that nobody opened may stay
-		return b, errors.Join(err, os.RemoveAll(l.folder()))
+		return b, errors.Join(err, l.clear())
 	}
 	if err := h.Store.PutKernel(ctx, l.Record()); err != nil {
-		return b, errors.Join(err, os.RemoveAll(l.folder()))
+		return b, errors.Join(err, l.clear())
 	}
 	h.mu.Lock()
 	h.live[rec.ID] = l
@@ -116,12 +116,11 @@ func (h *Hub) fillBranch(p Project, l *Live, c Checkpoint, m manifest) error {
 	l.fresh = false
 	l.mu.Unlock()
 	if old, err := h.Live(p.ID, c.Kernel); err == nil {
-		if b, err := os.ReadFile(old.infoFile()); err == nil { // what it answers while it sleeps
-			l.info = b
+		if old.recalls(infoFile, &l.info); l.info != nil { // what it answers while it sleeps
 			old.mu.Lock()
 			l.recall.entries, l.recall.debug = slices.Clone(old.recall.entries), old.recall.debug
 			old.mu.Unlock()
-			if err := os.WriteFile(l.infoFile(), b, 0o600); err != nil {
+			if err := l.remember(infoFile, l.info); err != nil {
 				return err
 			}
 			l.keepRecall()
@@ -150,5 +149,5 @@ func (h *Hub) undoBranch(ctx context.Context, l *Live, cause error) error {
 	delete(h.live, l.ID())
 	h.mu.Unlock()
 	h.events.send(Event{Project: l.Project(), Type: "kernel", Data: View{ID: l.ID(), State: kernel.Dead, Gone: true}})
-	return errors.Join(cause, h.Store.DeleteKernel(ctx, l.ID()), os.RemoveAll(l.folder()))
+	return errors.Join(cause, h.Store.DeleteKernel(ctx, l.ID()), l.clear())
 }

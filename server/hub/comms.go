@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"cellar/kernel/wire"
@@ -30,9 +27,8 @@ const (
 )
 
 const (
-	maxComms     = 10_000
-	maxCommsFile = 4 << 20
-	commsTime    = time.Second
+	maxComms  = 10_000
+	commsTime = time.Second
 )
 
 // askComms asks the kernel for its comms; nil when it does not answer soon.
@@ -59,38 +55,21 @@ func (l *Live) askComms(ctx context.Context) map[string]commOf {
 	return c.Comms
 }
 
-func (l *Live) commsFile() string { return filepath.Join(l.folder(), "comms.json") }
-
 // keepComms remembers what the kernel sleeps with, beside its journal.
 func (l *Live) keepComms(checkpoint string, list map[string]commOf) {
 	var err error
-	if list == nil {
-		err = os.Remove(l.commsFile())
-	} else {
-		var b []byte
-		if b, err = json.Marshal(comms{checkpoint, list}); err == nil && len(b) > maxCommsFile {
-			list, err = nil, os.Remove(l.commsFile())
-		} else if err == nil {
-			err = os.WriteFile(l.commsFile(), b, 0o600)
-		}
+	if list != nil {
+		err = l.remember(commsFile, comms{checkpoint, list})
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if list == nil || err != nil {
+		list, err = nil, errors.Join(err, l.forget(commsFile))
+	}
+	if err != nil {
 		l.h.Log.Warn("comms of a kernel not kept", "kernel", l.rec.ID, "error", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.comms = comms{checkpoint, list}
-}
-
-func (l *Live) readComms() {
-	f, err := os.Open(l.commsFile())
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	if b, err := io.ReadAll(io.LimitReader(f, maxCommsFile)); err == nil && json.Unmarshal(b, &l.comms) != nil {
-		l.comms = comms{}
-	}
 }
 
 // commsAsleep is what the kernel sleeps with; the lock is held. Not known: false.

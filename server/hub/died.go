@@ -3,9 +3,7 @@ package hub
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +33,6 @@ const (
 	// stableAfter is how long a life has to last for its end not to be one more of
 	// the same trouble.
 	stableAfter = 10 * time.Second
-	maxDiedFile = 64 << 10
 	// maxSince is how many cells are named that ran since the newest checkpoint.
 	maxSince = 100
 )
@@ -313,8 +310,6 @@ func (h *Hub) newestCheckpoint(ctx context.Context, l *Live) (Checkpoint, bool) 
 	return Checkpoint{}, false
 }
 
-func (l *Live) diedFile() string { return filepath.Join(l.folder(), "died.json") }
-
 // setDied remembers how the kernel ended, for those who come later; nil forgets it.
 func (l *Live) setDied(d *Died) {
 	l.mu.Lock()
@@ -324,27 +319,11 @@ func (l *Live) setDied(d *Died) {
 	var err error
 	switch {
 	case d != nil:
-		var b []byte
-		if b, err = json.Marshal(d); err == nil {
-			err = os.WriteFile(l.diedFile(), b, 0o600)
-		}
+		err = l.remember(diedFile, d)
 	case had:
-		err = os.Remove(l.diedFile())
+		err = l.forget(diedFile)
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		l.h.Log.Warn("the end of a kernel is not kept", "kernel", l.rec.ID, "error", err)
-	}
-}
-
-func (l *Live) readDied() {
-	f, err := os.Open(l.diedFile())
 	if err != nil {
-		return
-	}
-	defer f.Close()
-	var d Died
-	b, err := io.ReadAll(io.LimitReader(f, maxDiedFile))
-	if err == nil && json.Unmarshal(b, &d) == nil {
-		l.died = &d
+		l.h.Log.Warn("the end of a kernel is not kept", "kernel", l.rec.ID, "error", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -157,7 +158,7 @@ func TestTheEndIsRemembered(t *testing.T) {
 	if next := l.h.newLive(l.rec); l.View().Died != nil || next.died != nil {
 		t.Errorf("told still: %+v, %+v", l.died, next.died)
 	}
-	if err := os.WriteFile(l.diedFile(), []byte(`{"at":`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(l.folder(), diedFile), []byte(`{"at":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if next := l.h.newLive(l.rec); next.died != nil {

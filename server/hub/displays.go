@@ -2,11 +2,6 @@ package hub
 
 import (
 	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 )
 
@@ -24,8 +19,6 @@ type keptDisplays struct {
 	Journal string        `json:"journal"`
 	List    []keptDisplay `json:"displays"`
 }
-
-const maxDisplaysFile = 4 << 20
 
 // carried lists the outputs with a display_id that notebooks carry, those of runs
 // too that are in a file and are not forgotten yet.
@@ -53,8 +46,6 @@ func (r *Run) carried() bool {
 	return r.Ended() && !r.old && (r.settled || r.written == r.version)
 }
 
-func (l *Live) displaysFile() string { return filepath.Join(l.folder(), "displays.json") }
-
 // keepDisplays writes down what carried gives, if it may have changed. It is
 // called before the journal is acknowledged.
 func (l *Live) keepDisplays() error {
@@ -70,13 +61,7 @@ func (l *Live) keepDisplays() error {
 		}
 	}
 	l.mu.Unlock()
-	b, err := json.Marshal(kept)
-	if err == nil {
-		next := l.displaysFile() + ".new"
-		if err = os.WriteFile(next, b, 0o600); err == nil {
-			err = os.Rename(next, l.displaysFile())
-		}
-	}
+	err := l.remember(displaysFile, kept)
 	if err != nil {
 		l.mu.Lock()
 		l.book.shownNew = true
@@ -86,20 +71,8 @@ func (l *Live) keepDisplays() error {
 }
 
 func (l *Live) readDisplays() {
-	f, err := os.Open(l.displaysFile())
-	if err != nil {
-		return
-	}
-	defer f.Close()
 	var kept keptDisplays
-	b, err := io.ReadAll(io.LimitReader(f, maxDisplaysFile))
-	if err == nil {
-		err = json.Unmarshal(b, &kept)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		l.h.Log.Warn("displays of a kernel not read", "kernel", l.rec.ID, "error", err)
-		return
-	}
+	l.recalls(displaysFile, &kept)
 	if kept.Journal != l.rec.Journal {
 		return
 	}

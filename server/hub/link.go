@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"cellar/internal/fault"
@@ -341,10 +339,8 @@ func (l *Live) onEvent(r keep.Record) {
 	}
 }
 
-func (l *Live) infoFile() string { return filepath.Join(l.folder(), "kernel_info.json") }
-
 func (l *Live) keepInfo(info json.RawMessage) {
-	if err := os.WriteFile(l.infoFile(), info, 0o600); err != nil {
+	if err := l.remember(infoFile, info); err != nil {
 		l.h.Log.Warn("kernel info not kept", "kernel", l.rec.ID, "error", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -20,8 +19,9 @@ import (
 // fields are guarded by mu, which is never held across I/O; deed is held by
 // whoever changes the kernel's life, for as long as that takes.
 type Live struct {
-	h    *Hub
-	deed chan struct{}
+	h      *Hub
+	deed   chan struct{}
+	drawer drawer
 
 	mu       sync.Mutex
 	rec      Kernel
@@ -111,9 +111,9 @@ func (h *Hub) newLive(rec Kernel) *Live {
 	l.asking.turn, l.asking.waiting = make(chan struct{}, 1), map[uint64]chan json.RawMessage{}
 	l.book = newBook(func() string { return h.notebookOf(rec.Project, rec.ID) })
 	l.readDisplays()
-	l.readTimings()
-	l.readDied()
-	l.readComms()
+	l.recalls(timingsFile, &l.timings)
+	l.recalls(diedFile, &l.died)
+	l.recalls(commsFile, &l.comms)
 	return l
 }
 
@@ -196,10 +196,6 @@ func (l *Live) tell() {
 }
 
 // folder is where the kernel's own files are.
-func (l *Live) folder() string { return filepath.Join(l.h.Data, "kernels", string(l.rec.ID)) }
-
-func (l *Live) journalDir() string { return filepath.Join(l.folder(), l.rec.Journal) }
-
 // Attach opens the channels for a client; session is the client's own. One that
 // comes back with the session of a lost connection gets what it missed.
 func (l *Live) Attach(session string) (*Client, error) {

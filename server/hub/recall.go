@@ -2,8 +2,6 @@ package hub
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 
 	"cellar/kernel/keep"
 	"cellar/kernel/wire"
@@ -164,8 +162,6 @@ func (r *recall) answer(content []byte) []byte {
 	return b
 }
 
-func (l *Live) recallFile() string { return filepath.Join(l.folder(), "recall.json") }
-
 // remembered is recall as it is written down.
 type remembered struct {
 	History []recalled      `json:"history"`
@@ -175,19 +171,15 @@ type remembered struct {
 // keepRecall writes it down, for a hub that starts while the kernel sleeps.
 func (l *Live) keepRecall() {
 	l.mu.Lock()
-	b, err := json.Marshal(remembered{l.recall.entries, l.recall.debug})
+	m := remembered{l.recall.entries, l.recall.debug}
 	l.mu.Unlock()
-	if err == nil {
-		err = os.WriteFile(l.recallFile(), b, 0o600)
-	}
-	if err != nil {
+	if err := l.remember(recallFile, m); err != nil {
 		l.h.Log.Warn("answers for pages not kept", "kernel", l.ID(), "error", err)
 	}
 }
 
 func (l *Live) readRecall() {
 	var m remembered
-	if b, err := os.ReadFile(l.recallFile()); err == nil && json.Unmarshal(b, &m) == nil { // else the kernel is asked
-		l.recall.entries, l.recall.debug = m.History, m.Debug
-	}
+	l.recalls(recallFile, &m)
+	l.recall.entries, l.recall.debug = m.History, m.Debug
 }

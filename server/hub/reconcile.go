@@ -40,7 +40,7 @@ func (h *Hub) reconcile(ctx context.Context) error {
 	wanted := map[string]bool{}
 	for _, rec := range records {
 		l := h.newLive(rec)
-		l.info, _ = os.ReadFile(l.infoFile())
+		l.recalls(infoFile, &l.info)
 		l.readRecall()
 		h.live[rec.ID] = l
 		release, err := l.take(ctx) // here, not in the goroutine: nobody may come before

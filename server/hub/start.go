@@ -301,5 +301,5 @@ func (h *Hub) Shutdown(ctx context.Context, l *Live) (err error) {
 	h.mu.Unlock()
 	l.closeClients()
 	h.events.send(Event{Project: rec.Project, Type: "kernel", Data: View{ID: rec.ID, State: kernel.Dead, Gone: true}})
-	return os.RemoveAll(l.folder())
+	return l.clear()
 }

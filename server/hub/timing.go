@@ -2,11 +2,7 @@ package hub
 
 import (
 	"encoding/json"
-	"errors"
-	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -32,9 +28,8 @@ type Timing struct {
 
 // Bounds of what a kernel remembers. Names of cells are the client's.
 const (
-	maxTimings     = 2000
-	maxCellID      = 128
-	maxTimingsFile = 4 << 20
+	maxTimings = 2000
+	maxCellID  = 128
 )
 
 func (r *Run) timing(id kernel.ID) Timing {
@@ -87,8 +82,6 @@ func (h *Hub) Timings(project, notebook string) []Timing {
 	return out
 }
 
-func (l *Live) timingsFile() string { return filepath.Join(l.folder(), "timings.json") }
-
 // keepTimings writes what is remembered beside the journal, if it has changed:
 // it outlives a hub, as the kernel does.
 func (l *Live) keepTimings() {
@@ -99,31 +92,8 @@ func (l *Live) keepTimings() {
 	if !changed {
 		return
 	}
-	b, err := json.Marshal(list)
-	if err == nil {
-		next := l.timingsFile() + ".new"
-		if err = os.WriteFile(next, b, 0o600); err == nil {
-			err = os.Rename(next, l.timingsFile())
-		}
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) { // shut down meanwhile
+	if err := l.remember(timingsFile, list); err != nil {
 		l.h.Log.Warn("times of cells not kept", "kernel", l.rec.ID, "error", err)
-	}
-}
-
-func (l *Live) readTimings() {
-	f, err := os.Open(l.timingsFile())
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxTimingsFile))
-	if err == nil {
-		err = json.Unmarshal(b, &l.timings)
-	}
-	if err != nil {
-		l.timings = nil // half a file: the times of before are no loss to stop for
-		l.h.Log.Warn("times of cells not read", "kernel", l.rec.ID, "error", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +113,7 @@ func TestTimingsAreOfTheLastRunOfEachCell(t *testing.T) {
 
 func TestHalfAFileOfTimingsStopsNothing(t *testing.T) {
 	h, l := timedHub(t)
-	if err := os.WriteFile(l.timingsFile(), []byte(`[{"cell_id":"a"},{"cel`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(l.folder(), timingsFile), []byte(`[{"cell_id":"a"},{"cel`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.newLive(l.rec).timings; len(got) != 0 {

@@ -259,7 +259,9 @@ func TestDiesAgain(t *testing.T) {
 	p, k, s := faulty(h)
 	start := filepath.Join(".ipython", "profile_default", "startup")
 	s.Exec("start = os.path.expanduser('~/" + start + "'); os.makedirs(start, exist_ok=True)\n" +
-		"_ = open(start + '/00.py', 'w').write('import os, sys\\nopen(os.path.expanduser(\"~/lives\"), \"a\").write(\"x\")\\nprint(\"no luck\", file=sys.__stderr__, flush=True)\\nos._exit(7)\\n')")
+		"_ = open(start + '/00.py', 'w').write('import os, sys\\nopen(os.path.expanduser(\"~/lives\"), \"a\").write(\"x\")\\n" +
+		// Past the kernel's own thread for descriptor 2, which the end would outrun.
+		"os.write(getattr(sys.stderr, \"_original_stdstream_copy\", 2), b\"no luck\\\\n\")\\nos._exit(7)\\n')")
 	c := h.Channels(p, k, "", true)
 	run := c.Run("import os; os._exit(3)")
 	all := c.Until("its end", func(m testkit.Heard) bool { return told(m, "dead") })
