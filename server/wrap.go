@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -170,8 +171,12 @@ func (c *compressor) decide(first []byte) {
 	c.decided = true
 	h := c.Header()
 	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	size := len(first)
+	if n, err := strconv.Atoi(h.Get("Content-Length")); err == nil {
+		size = n
+	}
 	text := strings.HasSuffix(kind, "json") || kind == "text/html" || kind == "text/css" || kind == "text/javascript" || kind == "image/svg+xml"
-	if text && len(first) >= compressFrom && !(c.near && len(first) >= nearAsIs) && h.Get("Content-Encoding") == "" && (c.status == 0 || c.status == http.StatusOK || c.status == http.StatusCreated) {
+	if text && size >= compressFrom && !(c.near && size >= nearAsIs) && h.Get("Content-Encoding") == "" && (c.status == 0 || c.status == http.StatusOK || c.status == http.StatusCreated) {
 		h.Del("Content-Length")
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")

@@ -135,6 +135,12 @@ func (v *value) appendCompact(out []byte) []byte {
 			out = v.kids[i].appendCompact(out)
 		}
 		return append(out, v.kind+2) // ']' and '}' follow their openers by two
+	case kindJoined:
+		return append(v.appendJoined(append(out, '"')), '"')
+	case kindLines, kindSplit:
+		out = append(out, '[')
+		out = v.appendLines(out, -1)
+		return append(out, ']')
 	}
 	return append(out, v.text...)
 }
@@ -142,6 +148,9 @@ func (v *value) appendCompact(out []byte) []byte {
 // weight is about how many bytes v takes when written indented.
 func (v *value) weight() int {
 	n := len(v.key) + len(v.text) + 16
+	if v.kind == kindSplit {
+		n += 16 * min(bytes.Count(v.text, []byte{'\\'}), len(v.text)/16) // what stands between the lines
+	}
 	for i := range v.kids {
 		n += v.kids[i].weight()
 	}
@@ -151,6 +160,10 @@ func (v *value) weight() int {
 // appendIndented appends v as Python's json.dumps(indent=1, sort_keys=True, ensure_ascii=False). It
 // sorts v's members in place.
 func (v *value) appendIndented(out []byte, depth int) []byte {
+	if (v.kind == kindLines || v.kind == kindSplit) && len(v.text) > 0 {
+		out = v.appendLines(append(out, '['), depth+1)
+		return append(newline(out, depth), ']')
+	}
 	if (v.kind != kindObject && v.kind != kindArray) || len(v.kids) == 0 {
 		return v.appendCompact(out)
 	}
@@ -188,62 +201,4 @@ func compareNames(a, b []byte) int {
 		b = pb
 	}
 	return bytes.Compare(a, b)
-}
-
-// splitLines cuts a string's canonical text after each line end, as Python's str.splitlines(True)
-// does, and answers the pieces.
-func splitLines(text []byte) []value {
-	out := make([]value, 0, bytes.Count(text, []byte(`\n`))+1)
-	start := 0
-	rare := bytes.IndexByte(text, 0xc2) >= 0 || bytes.IndexByte(text, 0xe2) >= 0
-	for i := 0; i < len(text); {
-		if c := text[i]; c != '\\' && c != 0xc2 && c != 0xe2 { // nothing that could end a line
-			if i++; !rare {
-				n := bytes.IndexByte(text[i:], '\\')
-				if n < 0 {
-					break
-				}
-				i += n
-			}
-			continue
-		}
-		n, ends := lineEnd(text[i:])
-		i += n
-		if ends {
-			out = append(out, value{kind: kindString, text: text[start:i]})
-			start = i
-		}
-	}
-	if start < len(text) {
-		out = append(out, value{kind: kindString, text: text[start:]})
-	}
-	return out
-}
-
-// lineEnd steps over one character of canonical text and says whether it ends a line.
-func lineEnd(text []byte) (n int, ends bool) {
-	switch text[0] {
-	case '\\':
-		switch text[1] {
-		case 'n', 'f':
-			return 2, true
-		case 'r':
-			if len(text) >= 4 && text[2] == '\\' && text[3] == 'n' {
-				return 4, true
-			}
-			return 2, true
-		case 'u':
-			switch hex4(text[2:]) {
-			case 0x0b, 0x1c, 0x1d, 0x1e:
-				return 6, true
-			}
-			return 6, false
-		}
-		return 2, false
-	case 0xc2: // U+0085
-		return 2, text[1] == 0x85
-	case 0xe2: // U+2028, U+2029
-		return 3, text[1] == 0x80 && (text[2] == 0xa8 || text[2] == 0xa9)
-	}
-	return 1, false
 }

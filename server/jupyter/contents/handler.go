@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -332,12 +333,18 @@ func escapePath(place string) string {
 }
 
 func answer(w http.ResponseWriter, status int, m *Model) error {
-	out, err := m.AppendJSON(nil)
+	head, content, err := m.parts()
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Last-Modified", time.Time(m.LastModified).UTC().Format(http.TimeFormat))
-	return writeBytes(w, status, out)
+	w.Header().Set("Content-Length", strconv.Itoa(len(head)+len(content)+1))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	for _, part := range [][]byte{head, content, {'}'}} { // not put together: it may be large
+		_, _ = w.Write(part) // a client that went away needs no answer
+	}
+	return nil
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {

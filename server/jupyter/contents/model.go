@@ -41,23 +41,29 @@ func (m *Model) MarshalJSON() ([]byte, error) { return m.AppendJSON(nil) }
 
 // AppendJSON appends the model, content last.
 func (m *Model) AppendJSON(out []byte) ([]byte, error) {
-	type head Model
+	head, content, err := m.parts()
+	if err != nil {
+		return nil, err
+	}
+	if out == nil {
+		out = make([]byte, 0, len(head)+len(content)+1)
+	}
+	return append(append(append(out, head...), content...), '}'), nil
+}
+
+// parts are the model's JSON up to its content, and that; a brace follows them.
+func (m *Model) parts() (head, content []byte, err error) {
+	type bare Model
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode((*head)(m)); err != nil {
-		return nil, err
+	if err := enc.Encode((*bare)(m)); err != nil {
+		return nil, nil, err
 	}
-	head1 := bytes.TrimRight(buf.Bytes(), "}\n")
-	content := m.Content
-	if content == nil {
-		content = json.RawMessage("null")
+	if content = m.Content; content == nil {
+		content = []byte("null")
 	}
-	if out == nil {
-		out = make([]byte, 0, len(head1)+len(content)+12)
-	}
-	out = append(append(out, head1...), `,"content":`...)
-	return append(append(out, content...), '}'), nil
+	return append(bytes.TrimRight(buf.Bytes(), "}\n"), `,"content":`...), content, nil
 }
 
 // Time is a moment as Jupyter writes it: UTC, microseconds.

@@ -88,6 +88,7 @@ func numberText(v *value) string {
 // ensure gives an object a member of a kind, empty, where it has none: clients do not look twice.
 func ensure(v *value, name string, kind byte) *value {
 	if m := v.get(name); m.is(kind) {
+		m.takeApart()
 		return m
 	}
 	v.set(name, value{kind: kind})
@@ -141,6 +142,10 @@ func isJSONType(mime string) bool {
 // join makes one string of a list of strings; anything else stays as it is.
 func join(v *value) {
 	if !v.is(kindArray) {
+		return
+	}
+	if v.kind == kindLines {
+		v.kind = kindJoined
 		return
 	}
 	size := 0
@@ -226,6 +231,7 @@ func splitBundle(bundle *value) {
 
 func split(v *value) {
 	if v.is(kindString) {
-		*v = value{kind: kindArray, key: v.key, kids: splitLines(v.text)}
+		v.settle()
+		v.kind = kindSplit
 	}
 }

@@ -160,6 +160,7 @@ func TestRefused(t *testing.T) {
 func FuzzNotebook(f *testing.F) {
 	for _, s := range []string{
 		NewNotebook, `{"nbformat":4,"cells":[{"cell_type":"code","source":["a\r","\nb\u2028"],"outputs":[{"output_type":"stream","text":"\ud83d\ude00\/"}]}]}`,
+		`{"nbformat":4,"cells":[{"cell_type":"raw","source":[ "a\\\"b\\\\" ,"","c\\\\\\n" ],"metadata":{"tags":["x","y"]}}]}`, `["a","\u0041",1]`, `["a" 1]`, `["`,
 		`{"a":[1e5,-0.0,true,null,{"b":"\u001f\u0085"}],"a":2}`, "\"\u2029\"",
 	} {
 		f.Add([]byte(s))

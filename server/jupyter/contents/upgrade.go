@@ -26,6 +26,7 @@ func (v *value) items() []value {
 	if !v.is(kindArray) {
 		return nil
 	}
+	v.takeApart()
 	return v.kids
 }
 
@@ -76,6 +77,7 @@ func upgradeHeading(cell *value) {
 	marks := []byte("###### ")[6-level:]
 	var line []byte
 	if s := cell.get("source"); s.is(kindString) {
+		s.settle()
 		line = s.text
 	}
 	cell.drop("level")

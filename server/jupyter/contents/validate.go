@@ -63,7 +63,7 @@ func invalidOutput(out *value) string {
 	}
 	for _, m := range members {
 		v := out.get(m.name)
-		if v == nil || !slices.Contains([]byte(m.kinds), v.kind) {
+		if !slices.ContainsFunc([]byte(m.kinds), v.is) {
 			return fmt.Sprintf("its %s is missing or of the wrong kind.", m.name)
 		}
 	}

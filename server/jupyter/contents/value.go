@@ -26,6 +26,9 @@ const (
 	kindString  = '"'
 	kindNumber  = '0'
 	kindLiteral = 'l' // true, false, null
+	kindLines   = 'L' // an array of strings, not taken apart: text is what stands between its brackets
+	kindJoined  = 'J' // a string, of the items of such an array
+	kindSplit   = 'S' // an array of the lines of text, which is canonical; made only to be written
 )
 
 // A kernel writes notebooks too, so a document is hostile until parsed.
@@ -147,6 +150,11 @@ func (p *parser) nested(end byte, one func() (value, error)) (v value, err error
 		p.at++
 		return v, nil
 	}
+	if v.kind == kindArray && p.peek() == '"' {
+		if lines, ok := p.lines(); ok {
+			return lines, nil
+		}
+	}
 	first := len(p.stack)
 	for {
 		kid, err := one()
@@ -264,27 +272,34 @@ func (p *parser) digits() bool {
 
 // str reads a string and answers what is between its quotes, in canonical form.
 func (p *parser) str() ([]byte, error) {
+	text, plain, err := p.raw()
+	if err == nil && !plain {
+		text = canonical(text)
+	}
+	return text, err
+}
+
+// raw reads a string and answers what is between its quotes; plain says that this is in canonical
+// form already.
+func (p *parser) raw() (text []byte, plain bool, err error) {
 	p.at++
-	start, plain := p.at, true
+	start := p.at
+	plain = true
 	for {
 		p.at += ordinary(p.in[p.at:])
 		if p.at == len(p.in) {
-			return nil, p.fail("a string does not end")
+			return nil, false, p.fail("a string does not end")
 		}
 		switch c := p.in[p.at]; {
 		case c == '"':
-			text := p.in[start:p.at]
 			p.at++
-			if plain {
-				return text, nil
-			}
-			return canonical(text), nil
+			return p.in[start : p.at-1], plain, nil
 		case c < 0x20:
-			return nil, p.fail("a control character stands in a string")
+			return nil, false, p.fail("a control character stands in a string")
 		case c == '\\':
 			ok, simple := p.escape()
 			if !ok {
-				return nil, p.fail("the escape in a string is not known")
+				return nil, false, p.fail("the escape in a string is not known")
 			}
 			plain = plain && simple
 		}
@@ -378,7 +393,9 @@ func (v *value) drop(name string) {
 }
 
 // is says whether v is there and of the kind.
-func (v *value) is(kind byte) bool { return v != nil && v.kind == kind }
+func (v *value) is(kind byte) bool {
+	return v != nil && (v.kind == kind || kind == kindArray && v.kind == kindLines || kind == kindString && v.kind == kindJoined)
+}
 
 // str answers a string's text as it stands between the quotes, "" for anything else.
 // Enough for names and formats, which need no escapes.
@@ -386,6 +403,7 @@ func (v *value) str() string {
 	if !v.is(kindString) {
 		return ""
 	}
+	v.settle()
 	return string(v.text)
 }
 
@@ -394,6 +412,7 @@ func (v *value) unquoted() string {
 	if !v.is(kindString) {
 		return ""
 	}
+	v.settle()
 	text, _ := plain(v.text)
 	return string(text)
 }
