@@ -91,6 +91,40 @@ func (h *Hub) CloseSession(ctx context.Context, project, id string) error {
 	return h.Shutdown(ctx, l)
 }
 
+// opening is how long a page takes at most from a session to its path.
+const opening = time.Minute
+
+// joined is the kernel for a session that has just got its path. Pages that open
+// one notebook in the same seconds each start a kernel under a name of their own
+// and give it the notebook's path then. The first keeps its kernel; the others
+// come to that as long as nothing was run in theirs.
+func (h *Hub) joined(ctx context.Context, s Session) (kernel.ID, error) {
+	list, err := h.Store.Sessions(ctx, s.Project)
+	if err != nil {
+		return "", err
+	}
+	l, err := h.Live(s.Project, s.Kernel)
+	if err != nil || time.Since(s.CreatedAt) > opening || !l.unused() || slices.ContainsFunc(list, func(o Session) bool { return o.Kernel == s.Kernel && o.ID != s.ID }) {
+		return s.Kernel, nil
+	}
+	for _, o := range list {
+		if o.Path != s.Path || o.ID == s.ID {
+			continue
+		}
+		if other, err := h.Live(s.Project, o.Kernel); err == nil && other.Record().Spec == l.Record().Spec {
+			return o.Kernel, nil
+		}
+	}
+	return s.Kernel, nil
+}
+
+// unused reports whether nothing was run, or is waiting to be run, in a kernel.
+func (l *Live) unused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fresh && !slices.ContainsFunc(l.out, func(o *outgoing) bool { return o.msgID != "" })
+}
+
 // ChangeSession renames a session or gives it another kernel: change sets the
 // fields; with an empty Kernel a new one of kind *spec is started.
 func (h *Hub) ChangeSession(ctx context.Context, p Project, id string, change func(*Session), spec *string) (Session, error) {
@@ -100,8 +134,13 @@ func (h *Hub) ChangeSession(ctx context.Context, p Project, id string, change fu
 	if err != nil {
 		return s, err
 	}
-	old := s.Kernel
+	old, from := s.Kernel, s.Path
 	change(&s)
+	if s.Path != from && s.Kernel == old {
+		if s.Kernel, err = h.joined(ctx, s); err != nil {
+			return s, err
+		}
+	}
 	if s.Kernel == "" { // another kind of kernel
 		rec := Kernel{}
 		if l, err := h.Live(p.ID, old); err == nil {

@@ -191,7 +191,19 @@ get_ipython().kernel.comm_manager.register_target('echo', _echo)`))
 		}
 		h.Want(201, "POST", "/projects/"+p+"/api/sessions", map[string]any{"path": "of-a-page", "name": "", "type": "notebook", "kernel": map[string]string{"name": "python3"}}, &own)
 		h.Want(200, "PATCH", "/projects/"+p+"/api/sessions/"+own.ID, map[string]any{"path": "one.ipynb"}, &moved)
-		if moved.ID != own.ID || moved.Path != "one.ipynb" || moved.Kernel.ID != own.Kernel.ID || own.ID == ids[0] {
+		var first struct{ Kernel struct{ ID string } }
+		h.Want(200, "GET", "/projects/"+p+"/api/sessions/"+ids[0], nil, &first)
+		if moved.ID != own.ID || moved.Path != "one.ipynb" || moved.Kernel.ID != first.Kernel.ID || own.Kernel.ID == first.Kernel.ID {
+			t.Errorf("moved: %+v, it was %+v, and the first has %+v", moved, own, first)
+		}
+		h.Want(404, "GET", "/projects/"+p+"/api/kernels/"+own.Kernel.ID, nil, nil)
+		h.Want(204, "DELETE", "/projects/"+p+"/api/sessions/"+own.ID, nil, nil)
+		// One in which something was run keeps what it has.
+		h.Want(201, "POST", "/projects/"+p+"/api/sessions", map[string]any{"path": "of-another", "name": "", "type": "notebook", "kernel": map[string]string{"name": "python3"}}, &own)
+		c1 := h.Channels(p, own.Kernel.ID, "", true)
+		c1.End(c1.Run("x = 1"))
+		h.Want(200, "PATCH", "/projects/"+p+"/api/sessions/"+own.ID, map[string]any{"path": "one.ipynb"}, &moved)
+		if moved.Kernel.ID != own.Kernel.ID {
 			t.Errorf("moved: %+v, it was %+v", moved, own)
 		}
 		h.Want(204, "DELETE", "/projects/"+p+"/api/sessions/"+own.ID, nil, nil)
