@@ -1,4 +1,5 @@
 // Coming back, and several notebooks: times beside cells, notifications, all sessions, the webhook.
+const fs = require('node:fs');
 const http = require('node:http');
 const { createHmac } = require('node:crypto');
 const { Browser, signIn } = require('../lib/browser.cjs');
@@ -109,6 +110,39 @@ async function marks(w) {
       return seen.split('\n').length + ' lines were there';
     } finally {
       await second.close();
+    }
+  });
+  await check('11 two pages that open a notebook at the same moment share one kernel', async () => {
+    const both = 'both.ipynb';
+    fs.writeFileSync(w.hub.file('digits', both), JSON.stringify({
+      nbformat: 4, nbformat_minor: 5, metadata: { kernelspec: { name: 'python3', display_name: 'Python 3', language: 'python' } },
+      cells: ['shared = 42', 'print(shared)'].map((source, i) => ({ cell_type: 'code', id: `both${i}`, metadata: {}, outputs: [], execution_count: null, source }))
+    }), { mode: 0o666 });
+    fs.chmodSync(w.hub.file('digits', both), 0o666);
+    const pages = await Promise.all([w.browser.context.newPage(), w.browser.context.newPage()]);
+    try {
+      const labs = await Promise.all(pages.map(async (p, i) => {
+        await p.goto(`${w.hub.url}/projects/digits/lab/workspaces/both${i}/tree/${both}`);
+        const l = new Lab(p);
+        await l.panel.waitFor();
+        await l.state('idle');
+        return l;
+      }));
+      await labs[0].cell(0).node.click();
+      await labs[0].cell(0).run();
+      await labs[0].cell(0).done();
+      await labs[1].cell(1).node.click();
+      await labs[1].cell(1).run();
+      same('what the other page has', (await labs[1].cell(1).done(), (await labs[1].cell(1).text()).trim()), '42');
+      const kernels = (await w.hub.api('/projects/digits/api/sessions')).filter(s => s.path === both).map(s => s.kernel.id);
+      same('kernels', new Set(kernels).size, 1);
+      return `${kernels.length} sessions`;
+    } finally {
+      for (const s of (await w.hub.api('/projects/digits/api/sessions')).filter(s => s.path === both)) {
+        await w.hub.api(`/projects/digits/api/sessions/${s.id}`, 'DELETE');
+      }
+      await Promise.all(pages.map(p => p.close()));
+      fs.rmSync(w.hub.file('digits', both));
     }
   });
   await check('11 the status bar shows CPU and memory against their limits, and falls back', async () => {

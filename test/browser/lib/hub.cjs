@@ -81,13 +81,13 @@ class Hub {
   }
 
   /** Asks the API as the administrator's program would. */
-  async api(path) {
+  async api(path, method = 'GET') {
     this.token ??= this.cli('token');
-    const response = await fetch(this.url + path, { headers: { Authorization: `Bearer ${this.token}` } });
+    const response = await fetch(this.url + path, { method, headers: { Authorization: `Bearer ${this.token}` } });
     if (!response.ok) {
-      throw new Error(`GET ${path}: ${response.status} ${await response.text()}`);
+      throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
     }
-    return response.json();
+    return response.status === 204 ? null : response.json();
   }
 
   kernels = async project => (await this.api(`/api/v1/projects/${project}/kernels`)).items;
