@@ -13,7 +13,7 @@ type checkpointView struct {
 	Name       string    `json:"name"`
 	Kernel     kernel.ID `json:"kernel"`
 	Parent     string    `json:"parent" doc:"the checkpoint that the state came from; empty: none"`
-	Kind       string    `json:"kind" enum:"auto,manual,hibernate,switch,rollback,publish"`
+	Kind       string    `json:"kind" enum:"auto,manual,hibernate,switch,rollback,publish,variables" doc:"variables: no process, but its variables one by one, for any Python kernel"`
 	Notebook   string    `json:"notebook"`
 	CreatedAt  time.Time `json:"created_at"`
 	Size       int64     `json:"size" doc:"bytes"`
@@ -24,6 +24,12 @@ type checkpointView struct {
 
 func checkpointOf(c hub.Checkpoint) checkpointView {
 	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Parent: c.Parent, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned}
+}
+
+// keptVariables is what comes of keeping variables one by one.
+type keptVariables struct {
+	checkpointView
+	Report hub.Portable `json:"report"`
 }
 
 type InCheckpoint struct {
@@ -67,6 +73,8 @@ func (x *api) checkpoints() {
 		Body struct {
 			Kernel string `json:"kernel"`
 			Name   string `json:"name,omitempty"`
+			// Not a query: it makes another kind of thing.
+			Variables bool `json:"variables,omitempty" doc:"only the variables, one by one: for an image or a machine where the process cannot go. The kernel must not run a cell"`
 		}
 	}) (*operationBody, error) {
 		l, err := x.kernel(ctx, InKernel{in.InProject, in.Body.Kernel})
@@ -74,6 +82,10 @@ func (x *api) checkpoints() {
 			return nil, err
 		}
 		return x.begin(ctx, in.P, "checkpoint "+in.Body.Kernel, func(ctx context.Context, o *hub.Operation) (any, error) {
+			if in.Body.Variables {
+				c, report, err := x.Hub.KeepVariables(ctx, l, in.Body.Name, o)
+				return keptVariables{checkpointOf(c), report}, err
+			}
 			c, err := x.Hub.Keep(ctx, l, hub.KindManual, in.Body.Name, o)
 			return checkpointOf(c), err
 		}), nil
@@ -108,6 +120,9 @@ func (x *api) checkpoints() {
 			return nil, err
 		}
 		return x.begin(ctx, in.P, "apply "+in.C, func(ctx context.Context, o *hub.Operation) (any, error) {
+			if c.Kind == hub.KindVariables {
+				return x.Hub.BringVariables(ctx, p, c, in.Body.Files, o)
+			}
 			if err := x.Hub.Apply(ctx, p, c, in.Body.Files, o); err != nil {
 				return nil, err
 			}

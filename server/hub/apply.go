@@ -14,6 +14,9 @@ import (
 // Apply makes an older checkpoint the present state of the kernel it came from.
 // The present state is kept first, as a checkpoint of kind rollback.
 func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, files bool, o *Operation) error {
+	if c.Kind == KindVariables {
+		return errNoProcess
+	}
 	l, err := h.Live(p.ID, c.Kernel)
 	if err != nil {
 		return fault.New(fault.Conflict, "kernel_gone", "The kernel this checkpoint came from was shut down.")

@@ -24,10 +24,15 @@ var errBusy = fault.New(fault.Conflict, "kernel_busy", "A cell is running. Wait 
 // and returns the string it gives. It is for the hub's own small questions; the
 // answer is untrusted.
 func (l *Live) Ask(ctx context.Context, expression string) (string, error) {
-	l.mu.Lock()
-	spec, _ := l.h.specFor(l.rec)
-	state, busy := l.rec.State, l.book.busy()
-	l.mu.Unlock()
+	return l.askFor(ctx, expression, 20*time.Second)
+}
+
+func (l *Live) askFor(ctx context.Context, expression string, limit time.Duration) (string, error) {
+	spec, _ := l.h.specFor(l.Record())
+	state, busy := l.atWork()
+	for until := time.Now().Add(quiet); busy && time.Now().Before(until) && ctx.Err() == nil; state, busy = l.atWork() {
+		time.Sleep(quiet / 40) // a page's question about the kernel makes it busy for a moment, too
+	}
 	switch {
 	case spec.Language != "python":
 		return "", errNotPython
@@ -43,13 +48,23 @@ func (l *Live) Ask(ctx context.Context, expression string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	m, err := l.question(ctx, "execute_request", content)
 	if err != nil {
 		return "", err
 	}
 	return askedAnswer(m)
+}
+
+// quiet is how long something short is waited for.
+const quiet = 2 * time.Second
+
+// atWork reports what a kernel is, and whether something is run in it.
+func (l *Live) atWork() (state kernel.State, busy bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rec.State, l.book.busy() || l.busy == "busy"
 }
 
 // question sends a request of the hub's own and waits for its reply.
@@ -74,7 +89,10 @@ func (l *Live) question(ctx context.Context, kind string, content []byte) (*wire
 	select {
 	case <-ctx.Done():
 		return nil, errBusy
-	case m := <-answer:
+	case m, ok := <-answer:
+		if !ok {
+			return nil, errKernelEnded
+		}
 		return m, nil
 	}
 }

@@ -33,7 +33,7 @@ func (h *Hub) newCheckpoint(l *Live, kind, name string) Checkpoint {
 
 var defaultNames = map[string]string{
 	KindAuto: "Automatic", KindManual: "Checkpoint", KindHibernate: "Hibernated", KindSwitch: "Before a move",
-	KindRollback: "Before going back", KindPublish: "Published",
+	KindRollback: "Before going back", KindPublish: "Published", KindVariables: "Variables",
 }
 
 // Keep takes a checkpoint of a running kernel, which goes on.

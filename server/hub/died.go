@@ -303,7 +303,7 @@ func (h *Hub) newestCheckpoint(ctx context.Context, l *Live) (Checkpoint, bool) 
 		h.Log.Warn("checkpoints not listed", "kernel", l.rec.ID, "error", err)
 	}
 	for _, c := range list {
-		if c.Kernel == l.rec.ID && c.Kind != KindPublish {
+		if c.Kernel == l.rec.ID && c.Kind != KindPublish && c.Kind != KindVariables {
 			return c, true
 		}
 	}

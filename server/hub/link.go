@@ -333,6 +333,10 @@ func (l *Live) onEvent(r keep.Record) {
 	case keep.EventExited:
 		l.mu.Lock()
 		l.exit = &e
+		for id, answer := range l.asked { // nobody will answer
+			delete(l.asked, id)
+			close(answer)
+		}
 		container := l.rec.Container
 		l.mu.Unlock()
 		l.h.wg.Go(func() { l.kernelEnded(container) })

@@ -88,7 +88,8 @@ const (
 	KindHibernate = "hibernate"
 	KindSwitch    = "switch"
 	KindRollback  = "rollback"
-	KindPublish   = "publish" // belongs to a node, shown with it
+	KindPublish   = "publish"   // belongs to a node, shown with it
+	KindVariables = "variables" // no process: its variables, one by one
 )
 
 // Checkpoint is one frozen kernel.

@@ -24,6 +24,7 @@ type manifest struct {
 	RunsFrom   uint64            `json:"runs_from"` // after this record the journal has all that was going on
 	Boot       string            `json:"boot"`
 	Variables  []Variable        `json:"variables"` // null: not known
+	Portable   *Portable         `json:"portable,omitempty"`
 	Comms      map[string]commOf `json:"comms"`     // null: not known
 	// Of the kernel, for a session that goes on from here when it is no more.
 	Spec          string `json:"spec"`
@@ -134,6 +135,12 @@ func (h *Hub) readManifest(id string) (manifest, error) {
 	}
 	if err != nil {
 		return m, fault.Wrap(fault.Unavailable, "checkpoint_damaged", "This checkpoint is damaged: its description cannot be read.", err)
+	}
+	if m.Portable != nil {
+		if _, err := os.Stat(filepath.Join(h.vaultDir(id), portableName)); err != nil {
+			return m, fault.Wrap(fault.Unavailable, "checkpoint_damaged", "This checkpoint is damaged: its variables are missing.", err)
+		}
+		return m, nil
 	}
 	if !h.dumped(id) {
 		return m, fault.New(fault.Unavailable, "checkpoint_damaged", "This checkpoint is damaged: its memory image is missing.")

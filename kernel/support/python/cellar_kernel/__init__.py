@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 
-from . import pip, variables
+from . import pip, portable, variables
 
 
 def load_ipython_extension(shell):
     shell.system = lambda command: _system(shell, command)
     variables.attach(shell)
+    portable.attach(shell)
 
 
 def _system(shell, command):

@@ -10,6 +10,7 @@ import * as hub from './hub';
 import { IKernels } from './kernels';
 import * as lineage from './lineage';
 import { family, layOut } from './lineage';
+import { bringVariables } from './portable';
 import { track } from './progress';
 import { Timeline, widthOf } from './timeline';
 import { CurrentKernel } from './watch';
@@ -20,11 +21,12 @@ const KINDS: Record<string, string> = {
   hibernate: 'Hibernation',
   hibernation: 'Hibernation',
   switch: 'Switch',
-  rollback: 'For undoing'
+  rollback: 'For undoing',
+  variables: 'Variables only'
 };
 
 /** What the hub calls those that nobody named: a tag would say it twice. */
-const DEFAULT_NAMES: Record<string, string> = { hibernate: 'Hibernated', auto: 'Automatic', rollback: 'Before going back', switch: 'Before a move' };
+const DEFAULT_NAMES: Record<string, string> = { hibernate: 'Hibernated', auto: 'Automatic', rollback: 'Before going back', switch: 'Before a move', variables: 'Variables' };
 
 /** Milliseconds between repaints that only move "2 minutes ago" on. */
 const TICK = 30000;
@@ -150,7 +152,7 @@ export class CheckpointPanel extends ReactWidget {
   }
 
   private async _apply(checkpoint: hub.Checkpoint): Promise<void> {
-    await apply(checkpoint, this._current.panel);
+    await (checkpoint.kind === 'variables' ? bringVariables(checkpoint) : apply(checkpoint, this._current.panel));
     await this.refresh();
   }
 
@@ -204,7 +206,7 @@ export class CheckpointPanel extends ReactWidget {
   }
 
   private _openMenu(box: DOMRect): void {
-    this._openMenuOf(this._commands, ['cellar:hibernate', 'cellar:resume', 'cellar:keep-awake', 'cellar:switch'], box);
+    this._openMenuOf(this._commands, ['cellar:hibernate', 'cellar:resume', 'cellar:keep-awake', 'cellar:switch', 'cellar:keep-variables'], box);
   }
 
   /** What can be done with one checkpoint beside applying it. */
@@ -212,6 +214,7 @@ export class CheckpointPanel extends ReactWidget {
     const commands = new CommandRegistry();
     commands.addCommand('branch', {
       label: 'Branch: go on from here in a second session',
+      isEnabled: () => checkpoint.kind !== 'variables',
       execute: () => this._branch(checkpoint)
     });
     commands.addCommand('compare', {

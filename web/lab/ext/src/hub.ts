@@ -95,6 +95,26 @@ export interface Checkpoint {
   parent: string;
 }
 
+/** A variable that was, or was not, kept for itself. */
+export interface PortableItem {
+  name: string;
+  type?: string;
+  size?: number;
+  reason?: string;
+}
+
+export interface KeptVariables extends Checkpoint {
+  report: { kept: PortableItem[]; left: PortableItem[]; imports: number };
+}
+
+export interface Brought {
+  came: number;
+  failed: PortableItem[];
+  left: PortableItem[];
+  /** what differs from when they were kept */
+  other?: string[];
+}
+
 /** A session that goes on from a checkpoint; without a notebook if the checkpoint had none. */
 export interface Branched {
   kernel: string;
@@ -284,6 +304,10 @@ export const variables = (kernel: string) => request<Variables>('GET', ofKernel(
 export const checkpoints = () => list<Checkpoint>(inProject('checkpoints'));
 export const saveCheckpoint = (kernel: string, name: string) =>
   request<Operation<Checkpoint>>('POST', inProject('checkpoints'), { kernel, name });
+export const keepVariables = (kernel: string) =>
+  request<Operation<KeptVariables>>('POST', inProject('checkpoints'), { kernel, variables: true });
+export const bringVariables = (checkpoint: string) =>
+  request<Operation<Brought>>('POST', ofCheckpoint(checkpoint, '/apply'), {});
 export const changesOf = (checkpoint: string) => request<Changes>('GET', ofCheckpoint(checkpoint, '/changes'));
 /** What another one has otherwise. */
 export const changesTo = (checkpoint: string, now: string) =>

@@ -18,6 +18,7 @@ import { addRename, guardMenus, keepConnected } from './language';
 import { markCells } from './marks';
 import { Teller } from './notify';
 import { track } from './progress';
+import { keepVariables } from './portable';
 import { publishCell, publishIcon } from './publish';
 import { offerUndo } from './restart';
 import { keepRoom } from './room';
@@ -147,6 +148,16 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
       execute: async () => {
         if (current.id) {
           await keepAwake(current.id);
+        }
+      }
+    });
+    app.commands.addCommand('cellar:keep-variables', {
+      label: 'Keep Variables Only…',
+      caption: 'Each variable for itself, for another image or another kind of machine',
+      isEnabled: () => !!current.id && state() !== 'dead',
+      execute: async () => {
+        if (current.id) {
+          await keepVariables(current.id);
         }
       }
     });
@@ -345,7 +356,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ICommandPalette],
   activate: (_: JupyterFrontEnd, palette: ICommandPalette | null) => {
-    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'show-variables', 'undo-cell', 'hibernate', 'resume', 'keep-awake', 'publish', 'notify', 'sessions', 'home'];
+    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'show-variables', 'undo-cell', 'hibernate', 'resume', 'keep-awake', 'keep-variables', 'publish', 'notify', 'sessions', 'home'];
     commands.forEach(name => palette?.addItem({ command: `cellar:${name}`, category: 'Cellar' }));
   }
 };
