@@ -84,7 +84,7 @@ func (x *api) operations() {
 		map[string]any{"message": hub.OperationState{}}, func(ctx context.Context, in *InOperation, send sse.Sender) {
 			o, err := x.operation(ctx, in.ID)
 			if err != nil {
-				send.Data(hub.OperationState{ID: in.ID, Done: true, Error: hub.FailureOf(err)})
+				send.Data(hub.OperationState{ID: in.ID, Done: true, Error: hub.FailureOf(err, in.ID)})
 				return
 			}
 			for {

@@ -40,9 +40,14 @@ type Failure struct {
 	Detail string `json:"detail"`
 }
 
-// FailureOf tells err to a person.
-func FailureOf(err error) *Failure {
-	return &Failure{Code: fault.CodeOf(err), Title: string(fault.ClassOf(err)), Detail: fault.Detail(err)}
+// FailureOf tells err to a person. Its cause, which may name what is not theirs to
+// know, is in the log beside the operation's ID.
+func FailureOf(err error, id string) *Failure {
+	f := &Failure{Code: fault.CodeOf(err), Title: string(fault.ClassOf(err)), Detail: fault.Sentence(err)}
+	if fault.ClassOf(err) == fault.Internal {
+		f.Detail = "Something went wrong on our side. The server's log has it under " + id + "."
+	}
+	return f
 }
 
 // Step tells how far an operation is.
@@ -118,7 +123,7 @@ func (os *Operations) Begin(ctx context.Context, project, what string, do func(c
 		o.update(func(s *OperationState) {
 			s.Done, s.Response, s.ended = true, body, time.Now()
 			if err != nil {
-				s.Error = FailureOf(err)
+				s.Error = FailureOf(err, o.ID)
 			} else {
 				s.Progress = 1
 			}

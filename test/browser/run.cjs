@@ -44,6 +44,7 @@ const GROUPS = [
   [10, packages.page],
   [13, variables.panel],
   [13, variables.dark],
+  [13, variables.oneByOne],
   [8, manners.quiet],
   [13, widgets.afterSleep],
   [12, hostile]

@@ -159,6 +159,34 @@ async function dark(w) {
   });
 }
 
+/** Starts the kernel afresh, so it is the last. */
+async function oneByOne(w) {
+  const { page, lab } = w;
+  const box = page.locator('.jp-Dialog');
+  await w.check('13 variables are kept one by one, and brought back in a kernel started afresh', async () => {
+    await lab.cell(0).node.click();
+    await lab.exec('kept = {"a": [1, 2]}; stream = (i for i in range(3))');
+    if (!(await page.locator('#cellar-checkpoints:visible').count())) {
+      await page.locator('.jp-SideBar .lm-TabBar-tab[title="Checkpoints"]').click();
+    }
+    await page.locator('#cellar-checkpoints').getByRole('button', { name: /^More: hibernate/ }).click();
+    await page.locator('.lm-Menu-item').filter({ hasText: 'Keep Variables Only' }).click();
+    await box.locator('.jp-mod-accept').click();
+    await box.getByRole('rowheader', { name: 'stream', exact: true }).waitFor({ timeout: 60_000 });
+    await w.look('variables-kept');
+    await box.locator('.jp-mod-accept').click();
+    await lab.cell(0).node.click();
+    await lab.exec('kept = None');
+    await page.getByRole('button', { name: 'Apply Variables', exact: true }).click();
+    await box.locator('.jp-mod-accept').click();
+    await box.getByText('came back').waitFor({ timeout: 60_000 });
+    await box.locator('.jp-mod-accept').click();
+    await lab.cell(0).node.click();
+    same('kept', (await lab.exec('kept, "stream" in dir()')).trim(), "({'a': [1, 2]}, False)");
+    same('dialogs', await lab.dialogs(), 0);
+  });
+}
+
 async function theme(page, name) {
   await page.locator('.lm-MenuBar-item').filter({ hasText: /^Settings$/ }).click();
   for (const label of ['Theme', `JupyterLab ${name}`]) {
@@ -166,4 +194,4 @@ async function theme(page, name) {
   }
 }
 
-module.exports = { panel, dark };
+module.exports = { panel, dark, oneByOne };

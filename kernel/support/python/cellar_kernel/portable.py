@@ -102,7 +102,7 @@ if cloudpickle is not None:
 
     class _Whole(cloudpickle.Pickler):
         def reducer_override(self, value):
-            if isinstance(value, io.IOBase) and not isinstance(value, (io.StringIO, io.BytesIO)):
+            if issubclass(type(value), io.IOBase) and not issubclass(type(value), (io.StringIO, io.BytesIO)):
                 raise pickle.PicklingError("an open file is kept with the whole kernel only")  # else it would become a text
             return super().reducer_override(value)
 
@@ -115,14 +115,17 @@ if cloudpickle is not None:
 
 class _Plain(pickle.Pickler):
     def reducer_override(self, value):
-        if isinstance(value, (type, types.FunctionType)) and value.__module__ == "__main__":
+        if issubclass(type(value), (type, types.FunctionType)) and value.__module__ == "__main__":
             raise pickle.PicklingError("it is defined in the notebook, and this image has no cloudpickle to keep that")
         return NotImplemented
 
 
 def _reason(error):
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return text[:_TEXT]
+    try:
+        text = str(error)
+    except BaseException:
+        text = ""
+    return f"{type(error).__name__}: {text}"[:_TEXT] if text else type(error).__name__
 
 
 def _kind(value):
@@ -146,7 +149,7 @@ def _survey(value, room, until):
     inside, each = [], None
     for _, each in p.memo.copy().values():
         # The memo's and the loop's references only: made for the pickle, and gone with it.
-        if not isinstance(each, _BARE) and sys.getrefcount(each) > 3:
+        if not issubclass(type(each), _BARE) and sys.getrefcount(each) > 3:
             inside.append(each)
     del each
     return count.size, inside
@@ -204,16 +207,18 @@ def save(path, room, seconds):
     for name, value in list(namespace.items()):
         if not _mine(name):
             continue
-        if isinstance(value, types.ModuleType):
-            imports[name] = value.__name__
-            continue
         try:
+            if issubclass(type(value), types.ModuleType):
+                imports[name] = str(value.__name__)
+                continue
             if name in _excluded:
                 raise ValueError("you left it out with %state_exclude")
             if value is namespace:
                 raise ValueError("it is the notebook's namespace itself")
             size, inside = _survey(value, room, until)
-        except Exception as e:  # not KeyboardInterrupt: then the person wants it to end
+        except KeyboardInterrupt:  # the person wants it to end
+            raise
+        except BaseException as e:  # a class of theirs may raise SystemExit
             left.append({"name": name, "type": _kind(value), "reason": _reason(e)})
             continue
         room -= size
@@ -225,7 +230,9 @@ def save(path, room, seconds):
         for names in groups.list():
             try:
                 _write(file, {name: namespace[name] for name in names}, until)
-            except Exception as e:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as e:
                 for name in names:
                     kept.pop(name)
                     left.append({"name": name, "type": _kind(namespace.get(name)), "reason": _reason(e)})
@@ -289,7 +296,9 @@ def load(path):
             body, *buffers = [_exactly(file, size) for size in sizes]
             try:
                 values = pickle.loads(body, buffers=buffers)
-            except Exception as e:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as e:
                 failed += [{"name": name, "type": "", "reason": _reason(e)} for name in header["names"]]
                 continue
             for name, value in values.items():

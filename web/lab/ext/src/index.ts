@@ -158,6 +158,7 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
       execute: async () => {
         if (current.id) {
           await keepVariables(current.id);
+          await panel.refresh();
         }
       }
     });
