@@ -184,7 +184,6 @@ async function oneByOne(w) {
     await lab.cell(0).node.click();
     same('kept', (await lab.exec('kept, "stream" in dir()')).trim(), "({'a': [1, 2]}, False)");
     same('dialogs', await lab.dialogs(), 0);
-    await page.locator('.jp-SideBar .lm-TabBar-tab[title^="File Browser"]').click();
   });
 }
 

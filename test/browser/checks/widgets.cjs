@@ -8,7 +8,7 @@ const NOTEBOOK = 'tour.ipynb';
 async function afterSleep(w) {
   const { check, page, hub } = w;
   const enter = async () => {
-    await page.goto(`${hub.url}/projects/digits/lab`);
+    await page.goto(`${hub.url}/projects/digits/lab?reset`); // whatever panels were open
     w.lab = new Lab(page);
     await page.locator('.jp-DirListing-item').filter({ hasText: NOTEBOOK }).first().dblclick();
     await page.locator('.lm-DockPanel-tabBar .lm-TabBar-tab.lm-mod-current').filter({ hasText: NOTEBOOK }).waitFor();
