@@ -266,7 +266,7 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	h := &hub.Hub{Config: config, Store: w.store, Runtime: w.runtime, Notebooks: w.trees, Log: w.log}
 	if w.archive != nil {
 		var pace hub.Pace
-		w.archive.Limit = func(ctx context.Context, _ int) error { return pace.Wait(ctx, h.Working()) }
+		w.archive.Limit = func(ctx context.Context, _ int) error { return pace.Wait(ctx, h.Working() && !hub.Hurried(ctx)) }
 		h.Archive = w.archive
 	}
 	w.trees.Dir, w.trees.Hub = h.FilesDir, h

@@ -25,8 +25,12 @@ func (h *Hub) newCheckpoint(l *Live, kind, name string) Checkpoint {
 	if name == "" {
 		name = defaultNames[kind]
 	}
+	files := FilesKept{}
+	if h.keepsFiles() && kind != KindPublish { // a node has files of its own
+		files.State = FilesPending
+	}
 	return Checkpoint{
-		ID: newID(), Project: l.rec.Project, Kernel: l.rec.ID, Name: name, Kind: kind, Notebook: notebook,
+		Files: files, ID: newID(), Project: l.rec.Project, Kernel: l.rec.ID, Name: name, Kind: kind, Notebook: notebook,
 		Parent: l.rec.Base, Image: l.rec.Image, Parts: l.rec.Parts, Pinned: kind == KindManual, CreatedAt: time.Now(),
 	}
 }
@@ -123,6 +127,7 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 		err = h.Store.PutCheckpoint(context.WithoutCancel(ctx), c)
 	}
 	if err == nil {
+		h.filesDue()
 		l.cameFrom(ctx, c.ID)
 	}
 	if err != nil {

@@ -260,6 +260,7 @@ func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
 		if err := h.Store.PutCheckpoint(ctx, m.Checkpoint); err != nil { // its row may not have been written
 			h.Log.Error("checkpoint's row not written", "checkpoint", rec.Checkpoint, "error", err)
 		}
+		h.filesDue()
 	} else {
 		c := h.newCheckpoint(l, KindHibernate, "")
 		id := rec.Checkpoint
