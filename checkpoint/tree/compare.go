@@ -35,7 +35,7 @@ func Compare(then, now []Entry, same func(then, now Entry) (bool, error)) ([]Cha
 			out = append(out, Change{Path: now[0].Path, How: Added, Now: now[0]})
 			now = now[1:]
 		default:
-			equal, err := alike(then[0], now[0], same)
+			equal, err := Alike(then[0], now[0], same)
 			if err != nil {
 				return nil, err
 			}
@@ -48,7 +48,8 @@ func Compare(then, now []Entry, same func(then, now Entry) (bool, error)) ([]Cha
 	return out, nil
 }
 
-func alike(a, b Entry, same func(a, b Entry) (bool, error)) (bool, error) {
+// Alike compares two entries; same decides for files of one size.
+func Alike(a, b Entry, same func(a, b Entry) (bool, error)) (bool, error) {
 	if a.Kind != b.Kind || a.Mode&0o777 != b.Mode&0o777 {
 		return false, nil
 	}
@@ -120,4 +121,10 @@ func sumFile(ctx context.Context, f *os.File) (Sum, error) {
 			return Sum{}, err
 		}
 	}
+}
+
+// Untouched reports whether what is there now is, by what the file system says, what
+// the snapshot has; a file that was changed just before it was read counts too.
+func (e Entry) Untouched(now Entry) bool {
+	return e.Kind == now.Kind && e.Size == now.Size && e.Mtime == now.Mtime && e.Ctime == now.Ctime && e.Inode == now.Inode
 }

@@ -19,11 +19,11 @@ import (
 	"cellar/internal/fault"
 )
 
-// Present says what becomes of what is in the place of a file that comes back.
-type Present int
+// InPlace says what becomes of what is in the place of a file that comes back.
+type InPlace int
 
 const (
-	Refuse  Present = iota // it stays, and nothing comes back
+	Refuse  InPlace = iota // it stays, and nothing comes back
 	Aside                  // it gets another name
 	Replace                // it goes
 )
@@ -32,7 +32,7 @@ const (
 type Target struct {
 	Root    *os.Root
 	Owner   int // user and group
-	Present Present
+	Present InPlace
 	Durable bool // on the disk before it is there; else the caller sees to it
 }
 

@@ -159,3 +159,16 @@ func openFile(root *os.Root, rel string, inode uint64) (*os.File, unix.Stat_t, e
 	}
 	return f, st, nil
 }
+
+// Present describes one path that is there now.
+func Present(top Top, rel string) (Entry, bool) {
+	if !checkPath(rel) {
+		return Entry{}, false
+	}
+	f, err := top.Root.OpenFile(path.Dir(rel), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return Entry{}, false
+	}
+	defer f.Close()
+	return stat(int(f.Fd()), path.Join(top.Name, path.Dir(rel)), path.Base(rel))
+}

@@ -20,10 +20,17 @@ type checkpointView struct {
 	AddedBytes int64     `json:"added_bytes" doc:"what it takes beside all that was stored before; its size, until it is stored"`
 	Stored     bool      `json:"stored" doc:"compressed, encrypted, sharing with others what is equal; it takes a moment longer to come back"`
 	Pinned     bool      `json:"pinned"`
+	Files      filesView `json:"files" doc:"what is kept of the project's files"`
 }
 
 func checkpointOf(c hub.Checkpoint) checkpointView {
-	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Parent: c.Parent, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned}
+	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Parent: c.Parent, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned, Files: filesViewOf(c.Files)}
+}
+
+// appliedView is a checkpoint that was applied.
+type appliedView struct {
+	checkpointView
+	Applied hub.Applied `json:"applied"`
 }
 
 type InCheckpoint struct {
@@ -100,7 +107,10 @@ func (x *api) checkpoints() {
 	add(x, post, "/projects/{p}/checkpoints/{c}/apply", "Go back to a checkpoint, in the kernel it came from", begun, func(ctx context.Context, in *struct {
 		InCheckpoint
 		Body struct {
-			Files bool `json:"files,omitempty" doc:"the notebook's text too"`
+			Notebook  bool `json:"notebook,omitempty" doc:"the notebook's text too"`
+			Files     bool `json:"files,omitempty" doc:"the project's other files too, but for notebooks; what came since stays"`
+			Notebooks bool `json:"notebooks,omitempty" doc:"the project's other notebooks too"`
+			Packages  bool `json:"packages,omitempty" doc:"what was installed too; what is there is put aside, as by a reset"`
 		}
 	}) (*operationBody, error) {
 		p, c, err := x.checkpoint(ctx, in.InCheckpoint)
@@ -108,10 +118,12 @@ func (x *api) checkpoints() {
 			return nil, err
 		}
 		return x.begin(ctx, in.P, "apply "+in.C, func(ctx context.Context, o *hub.Operation) (any, error) {
-			if err := x.Hub.Apply(ctx, p, c, in.Body.Files, o); err != nil {
+			b := in.Body
+			applied, err := x.Hub.Apply(ctx, p, c, hub.Choice{Notebook: b.Notebook, Files: b.Files, Notebooks: b.Notebooks, Packages: b.Packages}, o)
+			if err != nil {
 				return nil, err
 			}
-			return checkpointOf(c), nil
+			return appliedView{checkpointOf(c), applied}, nil
 		}), nil
 	})
 	add(x, post, "/projects/{p}/checkpoints/{c}/branch", "Go on from a checkpoint in a second session, beside the first", begun, func(ctx context.Context, in *InCheckpoint) (*operationBody, error) {
