@@ -33,6 +33,12 @@ type appliedView struct {
 	Applied hub.Applied `json:"applied"`
 }
 
+// forkedView is a project that was made from a checkpoint.
+type forkedView struct {
+	hub.Forked
+	URL string `json:"url" doc:"base URL of the project's Jupyter server"`
+}
+
 type InCheckpoint struct {
 	InProject
 	C string `path:"c" doc:"the checkpoint's ID"`
@@ -133,6 +139,28 @@ func (x *api) checkpoints() {
 		}
 		return x.begin(ctx, in.P, "branch "+in.C, func(ctx context.Context, o *hub.Operation) (any, error) {
 			return x.Hub.Branch(ctx, p, c, o)
+		}), nil
+	})
+	add(x, post, "/projects/{p}/checkpoints/{c}/project", "Make a project of a checkpoint: kernel, notebook, files and packages; it is yours", begun, func(ctx context.Context, in *struct {
+		InCheckpoint
+		Body struct {
+			Name string `json:"name"`
+		}
+	}) (*operationBody, error) {
+		u, err := x.user(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p, c, err := x.checkpoint(ctx, in.InCheckpoint)
+		if err != nil {
+			return nil, err
+		}
+		return x.begin(ctx, in.P, "project from "+in.C, func(ctx context.Context, o *hub.Operation) (any, error) {
+			f, err := x.Hub.Fork(ctx, u, p, c, in.Body.Name, o)
+			if err != nil {
+				return nil, err
+			}
+			return forkedView{f, x.Base + "/projects/" + f.Project + "/"}, nil
 		}), nil
 	})
 	add(x, patch, "/projects/{p}/checkpoints/{c}", "Rename a checkpoint, which also pins it", ok, func(ctx context.Context, in *struct {

@@ -210,6 +210,10 @@ func (h *Hub) keepFilesNow(ctx context.Context, c Checkpoint) (FilesKept, error)
 	if err != nil || c.Files.State != FilesPending {
 		return c.Files, err
 	}
+	place, err := h.placeOf(ctx, c.Project, c.ID)
+	if err != nil {
+		return FilesKept{}, err
+	}
 	f, err := h.fileCheckpoint(ctx, c)
 	if err != nil && ctx.Err() != nil {
 		return f, err // the next hub does it
@@ -221,11 +225,7 @@ func (h *Hub) keepFilesNow(ctx context.Context, c Checkpoint) (FilesKept, error)
 	err = h.Store.FiledCheckpoint(ctx, c.ID, f)
 	if errors.Is(err, fault.NotFound) { // deleted meanwhile
 		c.Files = f
-		p, perr := h.placeOf(ctx, c.Project, c.ID)
-		if perr != nil {
-			return f, perr
-		}
-		return f, h.forget(ctx, p.Tenant, c)
+		return f, h.forget(ctx, place.Tenant, c)
 	}
 	h.Tell(Event{Project: c.Project, Type: "checkpoint", Data: map[string]string{"id": c.ID, "files": f.State}})
 	return f, err

@@ -55,6 +55,7 @@ type Config struct {
 	// which it comes back faster, before it is stored in the Archive; 0: for ever.
 	StoreAfter time.Duration
 	Files      FilesLimits
+	Quota      Quota
 	ShortName  string // unique to the data folder, for names outside it
 	Poster     Poster // nil: webhooks are refused
 }
@@ -95,6 +96,7 @@ type Hub struct {
 	shelf       shelf
 	collecting  collecting
 	filing      filing
+	measures    measures
 
 	since time.Time // when this hub began
 
@@ -131,6 +133,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	if err := h.reconcile(ctx); err != nil {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
 	}
+	h.wg.Go(func() { h.sweepUnfinished(h.ctx) })
 	h.wg.Go(h.watch)
 	h.wg.Go(h.deliver)
 	if h.Archive != nil {

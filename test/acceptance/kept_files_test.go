@@ -355,3 +355,68 @@ func TestApplyWithFiles(t *testing.T) {
 		t.Errorf("in the rollback: %q", got)
 	}
 }
+
+// TestNewProject: a project made of a checkpoint has its kernel, notebook, files and
+// packages, belongs to who made it, and has nothing else of the old home.
+func TestNewProject(t *testing.T) {
+	h := startHub(t, "--store-after", "2s")
+	p, _ := h.project("Old")
+	putNotebook(t, h, p, "work.ipynb", map[string]string{"a": "x = 1"})
+	k := h.session(p, "work.ipynb")
+	s := h.Open(p, k)
+	s.Exec(aPackageIndex)
+	if got := s.Exec("%pip install -q --index-url http://127.0.0.1:8099/simple cellarpkg"); strings.Contains(strings.ToLower(got), "error") {
+		t.Fatal(got)
+	}
+	s.Exec(useLibrary)
+	s.Exec("import os; os.makedirs('/home/cellar/.ssh'); open('/home/cellar/.ssh/id', 'w').write('private')\nopen('data.txt', 'w').write('data'); book = open('book.txt', 'w'); book.write('one'); book.flush(); x = 41; pid = os.getpid()")
+	c := h.keepFiled(p, k, "fork")
+	s.Exec("x = 100; open('data.txt', 'w').write('later')")
+	h.awaitStored(p)
+	var made struct {
+		Project, Kernel, Notebook string
+		Files                     int
+		Notes                     []string
+	}
+	h.MustRun("/api/v1/projects/"+p+"/checkpoints/"+c.ID+"/project", map[string]string{"name": "New one"}, &made)
+	n := made.Project
+	if n != "new-one" || made.Notebook != "work.ipynb" || made.Files < 3 || len(made.Notes) != 0 {
+		t.Errorf("%+v", made)
+	}
+	if got := h.read(n, "data.txt"); got != "data" {
+		t.Errorf("a file: %q", got)
+	}
+	if own := h.packages(n).Own; own != 1 {
+		t.Errorf("%d packages", own)
+	}
+	if _, err := os.Stat(filepath.Join(h.data, "projects", n, "home", ".ssh")); !os.IsNotExist(err) {
+		t.Errorf("a key of the old home: %v", err)
+	}
+	one := h.Open(n, made.Kernel)
+	if got := one.Exec("x, os.getpid() == pid, open('data.txt').read(), os.getuid()"); got != "(41, True, 'data', 1000)" {
+		t.Errorf("in the new project: %s", got)
+	}
+	if got := one.Exec(stillUsed); got != used {
+		t.Errorf("a library: %s", got)
+	}
+	if got := one.Exec("n = book.write('two'); book.flush(); open('own.txt', 'w').write('mine')"); got != "4" {
+		t.Errorf("it cannot write: %s", got)
+	}
+	if got := h.read(n, "book.txt"); got != "onetwo" || h.read(p, "book.txt") != "one" {
+		t.Errorf("an open file: %q there, %q here", got, h.read(p, "book.txt"))
+	}
+	if got := s.Exec("x"); got != "100" {
+		t.Errorf("the old one: %s", got)
+	}
+	// Each goes on alone: the old one can be deleted, and the new one sleeps and wakes.
+	h.Want(204, "DELETE", "/api/v1/projects/"+p, nil, nil)
+	h.MustRun(h.path(n, made.Kernel, "hibernate"), nil, nil)
+	if got := one.Exec("x, book.name, cellarpkg.answer"); got != "(41, 'book.txt', 42)" {
+		t.Errorf("after it slept: %s", got)
+	}
+	var mine struct{ Items []filed }
+	h.Want(200, "GET", "/api/v1/projects/"+n+"/checkpoints", nil, &mine)
+	for _, c := range mine.Items {
+		h.awaitFiled(n, c.ID)
+	}
+}
