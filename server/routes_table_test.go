@@ -68,6 +68,7 @@ var table = map[string]line{
 	"GET /api/v1/projects/{p}/checkpoints/{c}/files/content":  {want: "404 not_found"},
 	"POST /api/v1/projects/{p}/checkpoints/{c}/files/restore": {want: "404 not_found", body: `{"path":"a"}`},
 	"POST /api/v1/projects/{p}/checkpoints/{c}/project":       {want: "404 not_found", body: `{"name":"x"}`},
+	"GET /api/v1/projects/{p}/usage":                          {want: "200"},
 	"GET /api/v1/projects/{p}/versions":                       {path: "/api/v1/projects/{p}/versions?path=n.ipynb", want: "200"},
 	"GET /api/v1/projects/{p}/nodes":                          {want: "200"},
 	"POST /api/v1/projects/{p}/nodes":                         {want: "400 name_missing", body: `{"name":"","source":{"kernel":"k","cell":"c","notebook":"n.ipynb"},"inputs":[],"outputs":[]}`},

@@ -48,6 +48,13 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 			return Checkpoint{}, err
 		}
 	}
+	p, err := h.Store.Project(ctx, l.Project())
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	if err := h.MayAdd(ctx, p); err != nil {
+		return Checkpoint{}, err
+	}
 	release, err := l.take(ctx)
 	if err != nil {
 		return Checkpoint{}, err
@@ -247,6 +254,7 @@ func (h *Hub) DeleteCheckpoint(ctx context.Context, project, id string) error {
 		}
 		l.mu.Unlock()
 	}
+	h.measures.forget(project)
 	p, err := h.Store.Project(ctx, project)
 	return errors.Join(err, h.forget(ctx, p.Owner, c))
 }

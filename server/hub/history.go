@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -356,7 +357,7 @@ func (h *Hub) RestoreFile(ctx context.Context, p Project, c Checkpoint, name, to
 		return RestoredFile{}, err
 	}
 	defer done()
-	if err := room(h.Data, e.Size); err != nil {
+	if err := errors.Join(room(h.Data, e.Size), h.mayGrow(ctx, p.Owner, p.ID, e.Size)); err != nil {
 		return RestoredFile{}, err
 	}
 	how := map[string]tree.InPlace{PresentAside: tree.Aside, PresentReplace: tree.Replace}[present]

@@ -30,6 +30,9 @@ const DEFAULT_NAMES: Record<string, string> = { hibernate: 'Hibernated', auto: '
 /** Milliseconds between repaints that only move "2 minutes ago" on. */
 const TICK = 30000;
 
+/** Milliseconds until it is asked again for what is about to be there. */
+const SOON = 1500;
+
 export class CheckpointPanel extends ReactWidget {
   constructor(
     private readonly _current: CurrentKernel,
@@ -50,6 +53,7 @@ export class CheckpointPanel extends ReactWidget {
 
   dispose(): void {
     window.clearInterval(this._timer);
+    window.clearTimeout(this._again);
     super.dispose();
   }
 
@@ -69,6 +73,10 @@ export class CheckpointPanel extends ReactWidget {
       if (kernel === this._shown) {
         this._items = layOut(family(items, kernel, this._kernels.get(kernel)?.base));
         this._failure = '';
+        if (items.some(c => c.files?.state === 'pending')) { // they are being kept: soon there is more to say
+          window.clearTimeout(this._again);
+          this._again = window.setTimeout(() => this.isVisible && !this.isDisposed && void this.refresh(), SOON);
+        }
       }
     } catch (reason) {
       this._failure = hub.messageOf(reason);
@@ -246,7 +254,7 @@ export class CheckpointPanel extends ReactWidget {
       execute: () => sinceDialog(checkpoint)
     });
     commands.addCommand('files', {
-      label: 'Files: what changed, what to restore…',
+      label: 'Files since then: compare, restore…',
       isEnabled: () => checkpoint.files?.state === 'kept',
       execute: () => showFiles(checkpoint)
     });
@@ -289,6 +297,7 @@ export class CheckpointPanel extends ReactWidget {
   private _shown: string | undefined;
   private _state: string | undefined;
   private _timer: number;
+  private _again: number | undefined;
 }
 
 interface RowProps {
