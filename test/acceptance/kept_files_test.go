@@ -420,3 +420,85 @@ func TestNewProject(t *testing.T) {
 		h.awaitFiled(n, c.ID)
 	}
 }
+
+// TestNewProjectIsCutOff: of a hub that is killed in the middle no half of a project is left.
+func TestNewProjectIsCutOff(t *testing.T) {
+	h := startHub(t)
+	p, k := h.project("Cut")
+	s := h.Open(p, k)
+	s.Exec("x = 1")
+	c := h.keepFiled(p, k, "fork")
+	h.kill(syscall.SIGTERM)
+	args := h.args
+	h.args = append([]string{"--fault", "fork.filled=kill"}, args...)
+	h.start()
+	h.Try("POST", "/api/v1/projects/"+p+"/checkpoints/"+c.ID+"/project", map[string]string{"name": "Half"})
+	h.cmd.Wait()
+	h.cmd = nil
+	h.args = args
+	h.start()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		status, _ := h.Do("GET", "/api/v1/projects/half", nil, nil)
+		_, err := os.Stat(filepath.Join(h.data, "projects", "half"))
+		if status == 404 && os.IsNotExist(err) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the project is left: %d, %v", status, err)
+		}
+	}
+	s = h.Open(p, k)
+	if got := s.Exec("x"); got != "1" {
+		t.Errorf("the old one: %s", got)
+	}
+	vaults, err := os.ReadDir(filepath.Join(h.data, "vault"))
+	if err != nil || len(vaults) != 1 {
+		t.Errorf("%d folders of checkpoints, %v", len(vaults), err)
+	}
+}
+
+// TestQuota: who has no room left is told so with figures; what is there is saved,
+// and sleeps, all the same.
+func TestQuota(t *testing.T) {
+	h := startHub(t, "--quota-project", "3000000000", "--quota-user", "4000000000", "--autosave", "0")
+	p, k := h.project("Full")
+	s := h.Open(p, k)
+	s.Exec("x = 41")
+	var usage struct {
+		Project      struct{ Files, Home, Checkpoints int64 }
+		ProjectTotal int64 `json:"project_total"`
+		ProjectLimit int64 `json:"project_limit"`
+		UserTotal    int64 `json:"user_total"`
+	}
+	at := "/api/v1/projects/" + p
+	measure := func() { h.t.Helper(); h.Want(200, "GET", at+"/usage?fresh=true", nil, &usage) }
+	measure()
+	before := usage.ProjectTotal
+	h.keepFiled(p, k, "one")
+	measure()
+	if usage.Project.Checkpoints < 1<<20 || usage.ProjectTotal <= before || usage.ProjectLimit != 3e9 || usage.UserTotal < usage.ProjectTotal {
+		t.Errorf("%+v, %d before", usage, before)
+	}
+	h.kill(syscall.SIGTERM)
+	for i, a := range h.args {
+		if a == "3000000000" {
+			h.args[i] = fmt.Sprint(usage.ProjectTotal)
+		}
+	}
+	h.start()
+	s = h.Open(p, k)
+	o := h.Run(at+"/checkpoints", map[string]string{"kernel": k, "name": "two"})
+	if o.Error == nil || o.Error.Code != "quota" || !strings.Contains(o.Error.Detail, "MB of ") {
+		t.Errorf("a checkpoint: %+v", o.Error)
+	}
+	text := map[string]any{"type": "file", "format": "text", "content": "x"}
+	if status, b := h.Do("PUT", "/projects/"+p+"/api/contents/new.txt", text, nil); status != 429 || !strings.Contains(string(b), "of ") {
+		t.Errorf("a new file: %d %s", status, b)
+	}
+	h.write(p, "there.txt", "old")
+	h.Want(200, "PUT", "/projects/"+p+"/api/contents/there.txt", text, nil)
+	h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+	if got := s.Exec("x"); got != "41" {
+		t.Errorf("after it slept: %s", got)
+	}
+}
