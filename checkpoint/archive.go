@@ -232,5 +232,11 @@ func (a *Archive) Stats(ctx context.Context, tenant string) (vault.Stats, error)
 	if err != nil {
 		return vault.Stats{}, err
 	}
-	return o.v.Stats(ctx)
+	s, err := o.v.Stats(ctx)
+	if err != nil {
+		return s, err
+	}
+	list, err := a.List(ctx, tenant)
+	s.Manifests = len(list) // files are those of a checkpoint
+	return s, err
 }

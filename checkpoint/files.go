@@ -10,9 +10,9 @@ import (
 	"cellar/internal/fault"
 )
 
-// filesPrefix begins the name under which a vault has the files of a checkpoint:
+// FilesPrefix begins the name under which a vault has the files of a checkpoint:
 // they are stored at once, the rest of it may be later.
-const filesPrefix = "files."
+const FilesPrefix = "files."
 
 // SaveFiles keeps folders of files as those of a checkpoint. base is a checkpoint
 // whose files they resemble; empty: none. Of a checkpoint whose files are kept
@@ -26,11 +26,11 @@ func (a *Archive) SaveFiles(ctx context.Context, p Place, base string, t tree.Ta
 		return tree.Summary{}, 0, err
 	}
 	if base != "" {
-		base = filesPrefix + base
+		base = FilesPrefix + base
 	}
-	sum, added, err := tree.Save(ctx, o.v, filesPrefix+p.ID, key, base, t)
+	sum, added, err := tree.Save(ctx, o.v, FilesPrefix+p.ID, key, base, t)
 	if fault.CodeOf(err) == vault.CodeExists {
-		s, err := tree.Open(ctx, o.v.Reader, filesPrefix+p.ID, key)
+		s, err := tree.Open(ctx, o.v.Reader, FilesPrefix+p.ID, key)
 		if err != nil {
 			return sum, 0, err
 		}
@@ -45,7 +45,7 @@ func (a *Archive) Files(ctx context.Context, p Place) (*tree.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tree.Open(ctx, o.v.Reader, filesPrefix+p.ID, key)
+	return tree.Open(ctx, o.v.Reader, FilesPrefix+p.ID, key)
 }
 
 // Delete forgets a checkpoint and its files; their pages go with the next
@@ -55,7 +55,7 @@ func (a *Archive) Delete(ctx context.Context, p Place) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(o.v.Delete(ctx, p.ID), o.v.Delete(ctx, filesPrefix+p.ID))
+	return errors.Join(o.v.Delete(ctx, p.ID), o.v.Delete(ctx, FilesPrefix+p.ID))
 }
 
 // List answers the checkpoints of a tenant, also those of which only the files
@@ -69,7 +69,7 @@ func (a *Archive) List(ctx context.Context, tenant string) ([]string, error) {
 	var out []string
 	seen := map[string]bool{}
 	for _, name := range names {
-		id := strings.TrimPrefix(name, filesPrefix)
+		id := strings.TrimPrefix(name, FilesPrefix)
 		if !seen[id] {
 			seen[id] = true
 			out = append(out, id)

@@ -73,7 +73,7 @@ type filingSpot struct {
 }
 
 // fewAtOnce is of how many projects files are kept at the same time.
-const fewAtOnce = 4
+const fewAtOnce = 2
 
 func newFiling() filing {
 	return filing{spots: map[string]*filingSpot{}, wake: make(chan struct{}, 1), few: make(chan struct{}, fewAtOnce)}
@@ -86,6 +86,12 @@ type hurryKey struct{}
 func Hurried(ctx context.Context) bool {
 	n, ok := ctx.Value(hurryKey{}).(*atomic.Int32)
 	return ok && n.Load() > 0
+}
+
+// Filing reports whether what is done under ctx keeps files.
+func Filing(ctx context.Context) bool {
+	_, ok := ctx.Value(hurryKey{}).(*atomic.Int32)
+	return ok
 }
 
 // enter gives the files of a project to the caller alone, to be kept or changed.

@@ -335,7 +335,7 @@ function Row({ row, width, here, foreign, onApply, onBranch, onMore }: RowProps)
             c.stored ? `${bytes(c.size)} in all, of which the rest is shared` : `${bytes(c.size)} until it is stored compressed`
           }
         >
-          +{bytes(c.added_bytes)}
+          +{bytes(c.added_bytes + (c.files?.added_bytes ?? 0))}
         </span>
         {c.files?.state === 'kept' && (
           <span title={`${bytes(c.files.bytes)} of files and packages${c.files.left_out ? `; ${c.files.left_out} are listed only` : ''}`}>

@@ -93,7 +93,7 @@ export interface Checkpoint {
   pinned: boolean;
   /** the checkpoint that its state came from; empty: none that is left */
   parent: string;
-  files?: { state: 'none' | 'pending' | 'kept' | 'failed'; files: number; bytes: number; left_out: number; detail?: string };
+  files?: { state: 'none' | 'pending' | 'kept' | 'failed'; files: number; bytes: number; left_out: number; added_bytes: number; detail?: string };
 }
 
 /** A session that goes on from a checkpoint; without a notebook if the checkpoint had none. */
