@@ -291,7 +291,8 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump, reason string) error {
 		return err
 	}
 	files := func(name string) (string, string) { return onMachine(c.Mounts, name) }
-	if _, err := criu.AdoptSizes(dump, files, elsewhere(h.homeDir(l.Project()))); err != nil {
+	moved := h.held(ctx, l.Project(), filepath.Base(filepath.Dir(dump)), elsewhere(h.homeDir(l.Project())))
+	if _, err := criu.AdoptSizes(dump, files, moved); err != nil {
 		return fault.Wrap(fault.Unavailable, "checkpoint_damaged", "The checkpoint's memory image cannot be read.", err)
 	}
 	// It would wait for the lock without end; without it, two sessions would write

@@ -177,6 +177,9 @@ func (h *Hub) ResetPackages(ctx context.Context, p Project, o *Operation) (Reset
 
 // tidyAsides removes what was put aside, but for keep and what checkpoints need.
 func (h *Hub) tidyAsides(ctx context.Context, p Project, root *os.Root, keep string) {
+	if err := h.tidyHeld(ctx, p, root); err != nil {
+		h.Log.Warn("held files that nobody needs not removed", "project", p.ID, "error", err)
+	}
 	for _, old := range asides(root) {
 		if old == keep {
 			continue

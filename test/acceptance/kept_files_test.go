@@ -421,6 +421,39 @@ func TestNewProject(t *testing.T) {
 	}
 }
 
+// TestLibraryIsGone: what was installed is removed, and the session that has it
+// mapped wakes from its checkpoint all the same, also from one that it makes then.
+func TestLibraryIsGone(t *testing.T) {
+	h := startHub(t)
+	p, k := h.project("Gone")
+	s := h.Open(p, k)
+	s.Exec(aPackageIndex)
+	if got := s.Exec("%pip install -q --index-url http://127.0.0.1:8099/simple cellarpkg"); strings.Contains(strings.ToLower(got), "error") {
+		t.Fatal(got)
+	}
+	s.Exec(useLibrary)
+	c := h.keepFiled(p, k, "with it")
+	h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+	var sleeps filed
+	h.Want(200, "GET", "/api/v1/projects/"+p+"/checkpoints/"+h.kernel(p, k).Checkpoint, nil, &sleeps)
+	h.awaitFiled(p, sleeps.ID)
+	if err := os.RemoveAll(filepath.Join(h.data, "projects", p, "home", ".local", "lib")); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Exec(stillUsed); got != used {
+		t.Errorf("woken: %s", got)
+	}
+	h.MustRun("/api/v1/projects/"+p+"/checkpoints/"+c.ID+"/apply", map[string]any{}, nil)
+	s = h.Open(p, k)
+	if got := s.Exec(stillUsed); got != used {
+		t.Errorf("applied: %s", got)
+	}
+	h.MustRun(h.path(p, k, "hibernate"), nil, nil)
+	if got := s.Exec(stillUsed); got != used {
+		t.Errorf("after it slept again: %s", got)
+	}
+}
+
 // TestNewProjectIsCutOff: of a hub that is killed in the middle no half of a project is left.
 func TestNewProjectIsCutOff(t *testing.T) {
 	h := startHub(t)

@@ -93,6 +93,7 @@ async function checkpoints(w) {
     await page.locator('.jp-Dialog .jp-mod-accept').click();
     const row = page.locator('.cellar-Checkpoint').filter({ has: page.locator('.cellar-Checkpoint-name', { hasText: /^notes$/ }) });
     await row.getByText(/\d+ files?$/).waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus(); // out of the dialog
     await lab.exec("_ = open('notes.txt', 'w').write('first line\\nchanged\\n')");
     await page.locator('.jp-SideBar .lm-TabBar-tab[title^="File Browser"]').click();
     await page.getByRole('button', { name: /Refresh the file browser/i }).first().click();
