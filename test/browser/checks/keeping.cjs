@@ -109,19 +109,19 @@ async function checkpoints(w) {
     await lines.first().waitFor();
     same('difference', (await lines.allInnerTexts()).map(t => t.trim()).filter(t => /^[−+]/.test(t)), ['− second', '+ changed']);
     await w.look('difference');
-    await page.locator('.jp-Dialog .jp-mod-accept').last().click();
+    await page.getByRole('button', { name: 'Back', exact: true }).click();
     await page.getByRole('button', { name: 'Restore notes.txt' }).click();
-    await page.locator('.jp-Dialog-header').filter({ hasText: 'Restore notes.txt?' }).waitFor();
+    await page.getByRole('checkbox', { name: /Keep the present file/ }).waitFor();
     await w.look('restore');
-    await page.locator('.jp-Dialog .jp-mod-accept').last().click();
+    await page.getByRole('button', { name: 'Restore it' }).click();
     await toast(page, 'notes.txt is restored').waitFor();
-    await page.locator('.jp-Dialog .jp-mod-accept').last().click();
+    await page.locator('.jp-Dialog-footer .jp-mod-accept').click();
     await (await lab.find('# typed since then')).focus();
     same('restored', (await lab.exec("print(open('notes.txt').read().split()[-1], open('notes (before restore).txt').read().split()[-1])")).trim(), 'second changed');
     same('dialogs', await lab.dialogs(), 0);
   });
   await check('5 files come back with the variables when they are ticked, and not before', async () => {
-    await lab.exec("x = 79; _ = open('notes.txt', 'w').write('third')");
+    await lab.exec("x = 79; _ = open('notes.txt', 'w').write('third\\n')");
     await openPanel(page);
     const dialog = async () => {
       await page.getByRole('button', { name: 'Apply notes', exact: true }).click();

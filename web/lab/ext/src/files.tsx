@@ -1,5 +1,5 @@
 // Files as checkpoints have them: lists of what changed, earlier versions of one, and bringing one back.
-import { Dialog, Notification, ReactWidget, showDialog } from '@jupyterlab/apputils';
+import { Dialog, Notification, ReactWidget } from '@jupyterlab/apputils';
 import { PageConfig, URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import { useEffect, useState } from 'react';
@@ -58,9 +58,30 @@ export const PackageList = ({ items }: { items: hub.FileChanges['packages'] }): 
   </ul>
 );
 
-/** Shows a widget's body in a dialog that is only closed. */
-async function show(title: string, body: JSX.Element): Promise<void> {
-  const widget = ReactWidget.create(body);
+/** Shows something in the place of a list, or the list again. */
+type Show = (detail: JSX.Element | null) => void;
+
+/** A list, or what was chosen of it: JupyterLab shows one dialog at a time. */
+function Pages({ list }: { list: (show: Show) => JSX.Element }): JSX.Element {
+  const [detail, setDetail] = useState<JSX.Element | null>(null);
+  return (
+    <>
+      {detail && (
+        <div className="cellar-Detail">
+          <button className="jp-mod-styled" autoFocus onClick={() => setDetail(null)}>
+            Back
+          </button>
+          {detail}
+        </div>
+      )}
+      <div hidden={!!detail}>{list(setDetail)}</div>
+    </>
+  );
+}
+
+/** Shows a list in a dialog that is only closed. */
+async function launch(title: string, list: (show: Show) => JSX.Element): Promise<void> {
+  const widget = ReactWidget.create(<Pages list={list} />);
   widget.addClass('cellar-Apply');
   widget.addClass('cellar-History');
   const dialog = new Dialog({ title, body: widget, buttons: [Dialog.okButton({ label: 'Close' })] });
@@ -70,9 +91,9 @@ async function show(title: string, body: JSX.Element): Promise<void> {
 
 /** Says how the files differ now from those of a checkpoint, and brings some back. */
 export const showFiles = (checkpoint: hub.Checkpoint) =>
-  show(`Files since “${checkpoint.name}”`, <Since checkpoint={checkpoint} />);
+  launch(`Files since “${checkpoint.name}”`, show => <Since checkpoint={checkpoint} show={show} />);
 
-function Since({ checkpoint }: { checkpoint: hub.Checkpoint }): JSX.Element {
+function Since({ checkpoint, show }: { checkpoint: hub.Checkpoint; show: Show }): JSX.Element {
   const [changes, setChanges] = useState<hub.FileChanges | null>(null);
   const [failure, setFailure] = useState('');
   const load = () => hub.filesSince(checkpoint.id).then(setChanges, reason => setFailure(hub.messageOf(reason)));
@@ -85,7 +106,9 @@ function Since({ checkpoint }: { checkpoint: hub.Checkpoint }): JSX.Element {
         <ChangeList
           items={changes.items}
           more={changes.more}
-          actions={item => item.then && <Actions checkpoint={checkpoint.id} file={item.then} now={!!item.now} done={load} />}
+          actions={item =>
+            item.then && <Actions checkpoint={checkpoint.id} file={item.then} now={!!item.now} show={show} done={load} />
+          }
         />
       )}
       {!!changes?.packages.length && <PackageList items={changes.packages} />}
@@ -95,9 +118,10 @@ function Since({ checkpoint }: { checkpoint: hub.Checkpoint }): JSX.Element {
 }
 
 /** Lists the earlier versions of a file that checkpoints have. */
-export const showVersions = (path: string) => show(`Earlier versions of ${path}`, <Versions path={path} />);
+export const showVersions = (path: string) =>
+  launch(`Earlier versions of ${path}`, show => <Versions path={path} show={show} />);
 
-function Versions({ path }: { path: string }): JSX.Element {
+function Versions({ path, show }: { path: string; show: Show }): JSX.Element {
   const [items, setItems] = useState<hub.Version[] | null>(null);
   const [failure, setFailure] = useState('');
   const load = () => hub.versions(path).then(setItems, reason => setFailure(hub.messageOf(reason)));
@@ -134,7 +158,7 @@ function Versions({ path }: { path: string }): JSX.Element {
               {v.name} <small>({ago(v.created_at)})</small>
             </td>
             <td>
-              <Actions checkpoint={v.checkpoint} file={v.file} now={true} done={load} />
+              <Actions checkpoint={v.checkpoint} file={v.file} now={true} show={show} done={load} />
             </td>
           </tr>
         ))}
@@ -148,10 +172,11 @@ interface ActionsProps {
   file: hub.FileView;
   /** there is such a file now */
   now: boolean;
+  show: Show;
   done: () => unknown;
 }
 
-function Actions({ checkpoint, file, now, done }: ActionsProps): JSX.Element {
+function Actions({ checkpoint, file, now, show, done }: ActionsProps): JSX.Element {
   if (!file.kept) {
     return <small>not kept ({(file.why ?? '').replace('_', ' ')})</small>;
   }
@@ -166,48 +191,70 @@ function Actions({ checkpoint, file, now, done }: ActionsProps): JSX.Element {
   );
   return (
     <span className="cellar-Actions">
-      {file.kind === 'file' && button('Open', () => open(checkpoint, file))}
-      {file.kind === 'file' && now && button('Compare', () => compare(checkpoint, file))}
+      {file.kind === 'file' && button('Open', async () => show(await open(checkpoint, file)))}
+      {file.kind === 'file' && now && button('Compare', async () => show(await compare(checkpoint, file)))}
       {button('Restore', async () => {
-        if (await restore(checkpoint, file)) {
+        if (await restore(checkpoint, file, 'refuse')) {
           done();
+        } else {
+          show(<Confirm checkpoint={checkpoint} file={file} show={show} done={done} />);
         }
       })}
     </span>
   );
 }
 
-/** Asks what becomes of the present file, and brings the other back; false: nothing was done. */
-async function restore(checkpoint: string, file: hub.FileView): Promise<boolean> {
-  let back: hub.RestoredFile;
-  try {
-    back = await hub.restoreFile(checkpoint, file, 'refuse');
-  } catch (reason) {
-    if (!(reason instanceof hub.Problem) || reason.code !== 'file_exists') {
-      throw reason;
+/** Asks what becomes of the file that is there. */
+function Confirm({ checkpoint, file, show, done }: Omit<ActionsProps, 'now'>): JSX.Element {
+  const [keep, setKeep] = useState(true);
+  const act = async () => {
+    try {
+      await restore(checkpoint, file, keep ? 'keep' : 'replace');
+      show(null);
+      done();
+    } catch (reason) {
+      Notification.error(hub.messageOf(reason), { autoClose: false });
     }
-    const { button, isChecked } = await showDialog({
-      title: `Restore ${file.path}?`,
-      body: 'What is there now can stay under another name.',
-      checkbox: { label: 'Keep the present file, as “… (before restore)”', checked: true },
-      buttons: [Dialog.cancelButton(), Dialog.okButton({ label: 'Restore' })]
-    });
-    if (!button.accept) {
-      return false;
-    }
-    back = await hub.restoreFile(checkpoint, file, isChecked ? 'keep' : 'replace');
-  }
-  Notification.success(
-    `${back.path} is restored.${back.aside ? ` The file that was there is ${back.aside} now.` : ''} A tab that shows it asks before it saves.`,
-    { autoClose: 8000 }
+  };
+  return (
+    <>
+      <p>
+        <code>{file.path}</code> is there already.
+      </p>
+      <label className="cellar-Check">
+        <input type="checkbox" checked={keep} onChange={e => setKeep(e.target.checked)} />
+        <span>
+          Keep the present file
+          <small>It is called “… (before restore)” then. Otherwise it is replaced.</small>
+        </span>
+      </label>
+      <div className="cellar-Buttons">
+        <button className="jp-mod-styled jp-mod-accept" onClick={() => void act()}>
+          Restore it
+        </button>
+      </div>
+    </>
   );
-  return true;
 }
 
-async function open(checkpoint: string, file: hub.FileView): Promise<void> {
+/** Brings a file back; false: one is there, and nothing was done. */
+async function restore(checkpoint: string, file: hub.FileView, present: hub.Present): Promise<boolean> {
+  try {
+    const back = await hub.restoreFile(checkpoint, file, present);
+    const aside = back.aside ? ` The file that was there is ${back.aside} now.` : '';
+    Notification.success(`${back.path} is restored.${aside}`, { autoClose: 8000 });
+    return true;
+  } catch (reason) {
+    if (reason instanceof hub.Problem && reason.code === 'file_exists' && present === 'refuse') {
+      return false;
+    }
+    throw reason;
+  }
+}
+
+async function open(checkpoint: string, file: hub.FileView): Promise<JSX.Element> {
   const text = file.size <= READABLE ? readable(file.path, await hub.content(checkpoint, file)) : null;
-  await show(
-    file.path,
+  return (
     <>
       {text === null ? (
         <p className="cellar-Quiet">This file is not text, or too long to be shown.</p>
@@ -225,18 +272,14 @@ async function open(checkpoint: string, file: hub.FileView): Promise<void> {
   );
 }
 
-async function compare(checkpoint: string, file: hub.FileView): Promise<void> {
+async function compare(checkpoint: string, file: hub.FileView): Promise<JSX.Element> {
   const small = file.size <= READABLE;
   const then = small ? readable(file.path, await hub.content(checkpoint, file)) : null;
   const now = small ? readable(file.path, await present(file.path)) : null;
-  await show(
-    `${file.path}: then and now`,
-    then === null || now === null ? (
-      <p className="cellar-Quiet">These are not text, or too long to be compared here.</p>
-    ) : (
-      <Difference then={then} now={now} />
-    )
-  );
+  if (then === null || now === null) {
+    return <p className="cellar-Quiet">These are not text, or too long to be compared here.</p>;
+  }
+  return <Difference then={then} now={now} />;
 }
 
 function Difference({ then, now }: { then: string; now: string }): JSX.Element {
