@@ -264,7 +264,7 @@ async function open(checkpoint: string, file: hub.FileView): Promise<JSX.Element
         </pre>
       )}
       <p>
-        <a href={hub.contentAddress(checkpoint, file)} download>
+        <a href={hub.downloadAddress(checkpoint, file)} download>
           Download
         </a>
       </p>

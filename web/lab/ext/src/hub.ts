@@ -373,6 +373,10 @@ const pathOf = (file: { path: string; raw?: string }): Record<string, string> =>
 export const contentAddress = (checkpoint: string, file: { path: string; raw?: string }) =>
   settings.baseUrl + ofCheckpoint(checkpoint, '/files/content') + query(pathOf(file));
 
+/** The same for a link, which cannot send headers. */
+export const downloadAddress = (checkpoint: string, file: { path: string; raw?: string }) =>
+  contentAddress(checkpoint, file) + (settings.token ? `&token=${encodeURIComponent(settings.token)}` : '');
+
 /** Reads a file as it was. */
 export async function content(checkpoint: string, file: { path: string; raw?: string }): Promise<ArrayBuffer> {
   const response = await ServerConnection.makeRequest(contentAddress(checkpoint, file), {}, settings);
