@@ -140,8 +140,11 @@ async function checkpoints(w) {
     await tick.check();
     await page.locator('.cellar-Files li').filter({ hasText: 'notes.txt' }).first().waitFor();
     await w.look('apply-files');
+    await until('the note is gone', async () => !(await page.locator('.Toastify__toast').filter({ hasText: '“notes” is applied' }).count()));
     await page.locator('.jp-Dialog .jp-mod-accept').click();
-    await until('restored', async () => (await lab.exec("print(open('notes.txt').read().split()[-1])")).trim() === 'second');
+    await toast(page, '“notes” is applied').waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus();
+    same('restored', (await lab.exec("print(open('notes.txt').read().split()[-1])")).trim(), 'second');
     await lab.exec('x = 1');
     same('dialogs', await lab.dialogs(), 0);
   });
@@ -149,9 +152,10 @@ async function checkpoints(w) {
     await lab.exec('x = 78');
     await page.locator('#jp-MainMenu .lm-MenuBar-item').filter({ hasText: 'Cellar' }).click();
     await page.locator('.lm-Menu-item').filter({ hasText: 'Undo Cell' }).click();
-    await page.locator('.jp-Dialog-header').filter({ hasText: 'Apply “two”?' }).waitFor();
+    await page.locator('.jp-Dialog-header').filter({ hasText: /Apply “.*”\?/ }).waitFor();
+    await until('the note is gone', async () => !(await page.locator('.Toastify__toast').filter({ hasText: 'is applied' }).count()));
     await page.locator('.jp-Dialog .jp-mod-accept').click();
-    await toast(page, '“two” is applied').waitFor({ timeout: 60_000 });
+    await toast(page, '” is applied').waitFor({ timeout: 60_000 });
     await (await lab.find('# typed since then')).focus();
     same('x', (await lab.exec('x')).trim(), '77');
     await lab.exec('x = 1');
