@@ -270,6 +270,9 @@ func (h *Hub) settleBringing(ctx context.Context, l *Live) error {
 	if rec.Journal == b.Journal { // all files had been changed before that was recorded
 		return os.Remove(l.bringingFile())
 	}
+	if err := h.step("undo.files"); err != nil {
+		return err
+	}
 	p, err := h.Store.Project(ctx, rec.Project)
 	if err == nil {
 		err = h.takeBack(ctx, p, l, b)

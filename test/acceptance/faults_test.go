@@ -63,6 +63,10 @@ func TestFaults(t *testing.T) {
 		h.T, h.t = t, t
 		fault(t, h, deeds[0], "freeze.recorded", "fail", "undo.freeze")
 	})
+	t.Run("a broken undo of files is found", func(t *testing.T) {
+		h.T, h.t = t, t
+		fault(t, h, deeds[len(deeds)-1], "apply.file", "fail", "undo.files")
+	})
 }
 
 // fault does one deed on a fresh kernel with a fault at one step. broken names

@@ -115,7 +115,7 @@ async function checkpoints(w) {
     await w.look('restore');
     await page.getByRole('button', { name: 'Restore it' }).click();
     await toast(page, 'notes.txt is restored').waitFor();
-    await page.locator('.jp-Dialog-footer .jp-mod-accept').click();
+    await page.locator('.jp-Dialog-footer .jp-mod-reject').click();
     await (await lab.find('# typed since then')).focus();
     same('restored', (await lab.exec("print(open('notes.txt').read().split()[-1], open('notes (before restore).txt').read().split()[-1])")).trim(), 'second changed');
     same('dialogs', await lab.dialogs(), 0);

@@ -94,7 +94,7 @@ function checkpointRow(project, checkpoint, look) {
     try {
       const made = await follow(await api("POST", url("/project"), picked, { quiet: true }), (o) => bar.set(o.progress, o.message || "Making the project …"));
       const notes = made?.notes?.length ? ` Not in it: ${made.notes.join(" ")}` : "";
-      trouble.replaceChildren(notice("ok", `The project “${picked.name}” is there.${notes}`, h("a", { class: "button small", href: `${base}/projects/${encodeURIComponent(made.project)}` }, "Show it")));
+      trouble.replaceChildren(notice("ok", `The project “${picked.name}” is there.${notes}`, h("a", { class: "button small", href: `${base}/p/${encodeURIComponent(made.project)}` }, "Show it")));
     } catch (error) {
       trouble.replaceChildren(notice("fail", sentence(error), button("Close", "small quiet", () => trouble.replaceChildren())));
     } finally {

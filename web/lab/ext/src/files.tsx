@@ -84,7 +84,7 @@ async function launch(title: string, list: (show: Show) => JSX.Element): Promise
   const widget = ReactWidget.create(<Pages list={list} />);
   widget.addClass('cellar-Apply');
   widget.addClass('cellar-History');
-  const dialog = new Dialog({ title, body: widget, buttons: [Dialog.okButton({ label: 'Close' })] });
+  const dialog = new Dialog({ title, body: widget, buttons: [Dialog.cancelButton({ label: 'Close' })] });
   dialog.addClass('cellar-Dialog');
   await dialog.launch();
 }
