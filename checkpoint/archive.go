@@ -206,24 +206,6 @@ func (a *Archive) File(ctx context.Context, p Place, name string) ([]byte, error
 	return nil, fault.Newf(fault.NotFound, "not_kept", "This checkpoint has no %s.", name)
 }
 
-// Delete forgets a checkpoint; its pages go with the next collection.
-func (a *Archive) Delete(ctx context.Context, p Place) error {
-	o, err := a.vault(ctx, p.Tenant)
-	if err != nil {
-		return err
-	}
-	return o.v.Delete(ctx, p.ID)
-}
-
-// List answers the checkpoints of a tenant.
-func (a *Archive) List(ctx context.Context, tenant string) ([]string, error) {
-	o, err := a.vault(ctx, tenant)
-	if err != nil {
-		return nil, err
-	}
-	return o.v.List(ctx)
-}
-
 // Collect frees what no checkpoint of a tenant uses.
 func (a *Archive) Collect(ctx context.Context, tenant string) (vault.Collected, error) {
 	o, err := a.vault(ctx, tenant)
@@ -250,5 +232,11 @@ func (a *Archive) Stats(ctx context.Context, tenant string) (vault.Stats, error)
 	if err != nil {
 		return vault.Stats{}, err
 	}
-	return o.v.Stats(ctx)
+	s, err := o.v.Stats(ctx)
+	if err != nil {
+		return s, err
+	}
+	list, err := a.List(ctx, tenant)
+	s.Manifests = len(list) // files are those of a checkpoint
+	return s, err
 }

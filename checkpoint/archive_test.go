@@ -118,7 +118,7 @@ func random(seed uint64, n int) []byte {
 }
 
 // tree describes a folder: names, modes, contents.
-func tree(t *testing.T, folder string) string {
+func treeOf(t *testing.T, folder string) string {
 	t.Helper()
 	var out strings.Builder
 	ok(t, filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
@@ -174,7 +174,7 @@ func TestAFolderComesBackAsItWas(t *testing.T) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	ok(t, a.Load(ctx, p, filepath.Join(dir, "out"), nil))
-	if got, want := tree(t, filepath.Join(dir, "out")), tree(t, filepath.Join(dir, "in")); got != want {
+	if got, want := treeOf(t, filepath.Join(dir, "out")), treeOf(t, filepath.Join(dir, "in")); got != want {
 		t.Errorf("came back:\n%s\nwas:\n%s", got, want)
 	}
 	if _, added, err := a.Save(ctx, p, filepath.Join(dir, "in"), "", nil); err != nil || added != 0 {
@@ -218,7 +218,7 @@ func TestMemoryIsStoredByAddress(t *testing.T) {
 		t.Errorf("a base that is not there any more: %d, %v", added, err)
 	}
 	ok(t, a.Load(ctx, Place{"ann", "p", "b"}, filepath.Join(dir, "out"), nil))
-	if got, want := tree(t, filepath.Join(dir, "out")), tree(t, filepath.Join(dir, "b")); got != want {
+	if got, want := treeOf(t, filepath.Join(dir, "out")), treeOf(t, filepath.Join(dir, "b")); got != want {
 		t.Errorf("came back:\n%s\nwas:\n%s", got, want)
 	}
 }

@@ -30,7 +30,7 @@ type part struct {
 func (s *Server) parts() []part {
 	project := func(r *http.Request) hub.Project { return projectOf(r).Project }
 	return []part{
-		{contents.Handler(s.tree, s.overlay, s.Fail, s.tellContents, s.trust), []string{"api/contents", "files", "view", "directories"}, contents.Routes()},
+		{s.withinQuota(contents.Handler(s.tree, s.overlay, s.Fail, s.tellContents, s.trust)), []string{"api/contents", "files", "view", "directories"}, contents.Routes()},
 		{kernels.Handler(kernels.Config{
 			Hub: s.hub, Fail: s.Fail, Origin: s.socketOrigin, Project: project, Base: func(r *http.Request) string { return projectOf(r).base },
 		}), []string{"api/kernels", "api/sessions", "api/kernelspecs", "kernelspecs"}, kernels.Routes()},

@@ -41,6 +41,11 @@ type serveCmd struct {
 	StoreAfter     time.Duration  `help:"A checkpoint that nobody needs for so long is stored compressed and encrypted, and shares what is equal with others; 0 means never." default:"5m"`
 	Autosave       time.Duration  `help:"A kernel that rests for so long after it has run something is kept as an automatic checkpoint, of which the newest ten stay; 0 means never." default:"1m"`
 	AutosaveMemory int64          `help:"Bytes; a kernel that uses more is not kept automatically: it stands still while it is written." default:"1073741824"`
+	FilesEach      int64          `help:"Bytes; a checkpoint lists larger files of the project and does not keep them." default:"104857600"`
+	FilesTotal     int64          `help:"Bytes of a project's files that a checkpoint keeps, the smaller ones first; 0 means none." default:"5368709120"`
+	FilesPackages  int64          `help:"Bytes of what is installed in a project that a checkpoint keeps; 0 means a list only." default:"5368709120"`
+	QuotaProject   int64          `help:"Bytes that a project may take: files, packages, and what its checkpoints add; 0 means no limit. Over it nothing new is made; kernels still hibernate, and notebooks are saved." default:"0"`
+	QuotaUser      int64          `help:"Bytes that all projects of a person may take together; 0 means no limit." default:"0"`
 	NodeIdle       time.Duration  `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
 	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
 	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
@@ -106,7 +111,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
+	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser}, Files: hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages}, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
 	if err != nil {
 		return err
 	}

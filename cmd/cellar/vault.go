@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"cellar/checkpoint"
@@ -121,6 +122,9 @@ func (c *vaultVerifyCmd) Run(ctx context.Context, stdout io.Writer) error {
 			fmt.Fprintf(stdout, "  damaged: %s: %s\n", d.Blob, d.Detail)
 		}
 		for _, name := range r.Hurt {
+			if id, ok := strings.CutPrefix(name, checkpoint.FilesPrefix); ok {
+				name = id + ", its files"
+			}
 			fmt.Fprintf(stdout, "  not whole: checkpoint %s\n", name)
 		}
 		if len(r.Damage)+len(r.Hurt) > 0 {

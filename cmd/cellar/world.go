@@ -265,8 +265,13 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	}
 	h := &hub.Hub{Config: config, Store: w.store, Runtime: w.runtime, Notebooks: w.trees, Log: w.log}
 	if w.archive != nil {
-		var pace hub.Pace
-		w.archive.Limit = func(ctx context.Context, _ int) error { return pace.Wait(ctx, h.Working()) }
+		var storing, filing hub.Pace // each goes on at its own pace
+		w.archive.Limit = func(ctx context.Context, _ int) error {
+			if hub.Filing(ctx) {
+				return filing.Wait(ctx, h.Working() && !hub.Hurried(ctx))
+			}
+			return storing.Wait(ctx, h.Working())
+		}
 		h.Archive = w.archive
 	}
 	w.trees.Dir, w.trees.Hub = h.FilesDir, h

@@ -35,14 +35,15 @@ var allowed = map[string]string{
 	"server/jupyter/lsp":       "internal/fault kernel/language server/hub",
 	"server/jupyter/nbconvert": "internal/fault server/hub",
 	"server/jupyter/terminals": "internal/fault kernel/terminal server/hub",
-	"server/hub":               "checkpoint checkpoint/criu checkpoint/vault internal/fault kernel kernel/keep kernel/language kernel/packages kernel/terminal kernel/wire node proxy",
+	"server/hub":               "checkpoint checkpoint/criu checkpoint/tree checkpoint/vault internal/fault kernel kernel/keep kernel/language kernel/packages kernel/terminal kernel/wire node proxy",
 	"server/webhook":           "internal/fault",
 	"server/store":             "internal/fault kernel migrations server/hub",
 	"machine":                  "",
 	"node":                     "internal/fault",
 	"proxy":                    "kernel/wire",
-	"checkpoint":               "checkpoint/vault checkpoint/vault/blob internal/fault kernel/pager",
+	"checkpoint":               "checkpoint/tree checkpoint/vault checkpoint/vault/blob internal/fault kernel/pager",
 	"checkpoint/criu":          "",
+	"checkpoint/tree":          "checkpoint/vault internal/fault",
 	"checkpoint/vault":         "checkpoint/vault/blob internal/fault",
 	"checkpoint/vault/blob":    "internal/fault",
 
@@ -73,6 +74,7 @@ var allowed = map[string]string{
 // allowedInTests is what test files import beside what their package does and
 // internal/testkit, which every test may use.
 var allowedInTests = map[string]string{
+	"checkpoint/tree":       "checkpoint/vault/blob",
 	"checkpoint/vault":      "checkpoint/vault/blob checkpoint/vault/blob/blobtest",
 	"checkpoint/vault/blob": "checkpoint/vault/blob/blobtest",
 	"kernel/containerd":     "machine cmd/cellar-keep kernel/keep kernel/support kernel/wire",

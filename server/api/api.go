@@ -53,6 +53,7 @@ func Register(a huma.API, d Deps) {
 	x.runs()
 	x.webhook()
 	x.checkpoints()
+	x.files()
 	x.nodes()
 	x.operations()
 }

@@ -20,10 +20,23 @@ type checkpointView struct {
 	AddedBytes int64     `json:"added_bytes" doc:"what it takes beside all that was stored before; its size, until it is stored"`
 	Stored     bool      `json:"stored" doc:"compressed, encrypted, sharing with others what is equal; it takes a moment longer to come back"`
 	Pinned     bool      `json:"pinned"`
+	Files      filesView `json:"files" doc:"what is kept of the project's files"`
 }
 
 func checkpointOf(c hub.Checkpoint) checkpointView {
-	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Parent: c.Parent, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned}
+	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Parent: c.Parent, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned, Files: filesViewOf(c.Files)}
+}
+
+// appliedView is a checkpoint that was applied.
+type appliedView struct {
+	checkpointView
+	Applied hub.Applied `json:"applied"`
+}
+
+// forkedView is a project that was made from a checkpoint.
+type forkedView struct {
+	hub.Forked
+	URL string `json:"url" doc:"base URL of the project's Jupyter server"`
 }
 
 // keptVariables is what comes of keeping variables one by one.
@@ -112,7 +125,10 @@ func (x *api) checkpoints() {
 	add(x, post, "/projects/{p}/checkpoints/{c}/apply", "Go back to a checkpoint, in the kernel it came from", begun, func(ctx context.Context, in *struct {
 		InCheckpoint
 		Body struct {
-			Files bool `json:"files,omitempty" doc:"the notebook's text too"`
+			Notebook  bool `json:"notebook,omitempty" doc:"the notebook's text too"`
+			Files     bool `json:"files,omitempty" doc:"the project's other files too, but for notebooks; what came since stays"`
+			Notebooks bool `json:"notebooks,omitempty" doc:"the project's other notebooks too"`
+			Packages  bool `json:"packages,omitempty" doc:"what was installed too; what is there is put aside, as by a reset"`
 		}
 	}) (*operationBody, error) {
 		p, c, err := x.checkpoint(ctx, in.InCheckpoint)
@@ -120,13 +136,15 @@ func (x *api) checkpoints() {
 			return nil, err
 		}
 		return x.begin(ctx, in.P, "apply "+in.C, func(ctx context.Context, o *hub.Operation) (any, error) {
+			b := in.Body
 			if c.Kind == hub.KindVariables {
-				return x.Hub.BringVariables(ctx, p, c, in.Body.Files, o)
+				return x.Hub.BringVariables(ctx, p, c, b.Notebook, o)
 			}
-			if err := x.Hub.Apply(ctx, p, c, in.Body.Files, o); err != nil {
+			applied, err := x.Hub.Apply(ctx, p, c, hub.Choice{Notebook: b.Notebook, Files: b.Files, Notebooks: b.Notebooks, Packages: b.Packages}, o)
+			if err != nil {
 				return nil, err
 			}
-			return checkpointOf(c), nil
+			return appliedView{checkpointOf(c), applied}, nil
 		}), nil
 	})
 	add(x, post, "/projects/{p}/checkpoints/{c}/branch", "Go on from a checkpoint in a second session, beside the first", begun, func(ctx context.Context, in *InCheckpoint) (*operationBody, error) {
@@ -136,6 +154,28 @@ func (x *api) checkpoints() {
 		}
 		return x.begin(ctx, in.P, "branch "+in.C, func(ctx context.Context, o *hub.Operation) (any, error) {
 			return x.Hub.Branch(ctx, p, c, o)
+		}), nil
+	})
+	add(x, post, "/projects/{p}/checkpoints/{c}/project", "Make a project of a checkpoint: kernel, notebook, files and packages; it is yours", begun, func(ctx context.Context, in *struct {
+		InCheckpoint
+		Body struct {
+			Name string `json:"name"`
+		}
+	}) (*operationBody, error) {
+		u, err := x.user(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p, c, err := x.checkpoint(ctx, in.InCheckpoint)
+		if err != nil {
+			return nil, err
+		}
+		return x.begin(ctx, in.P, "project from "+in.C, func(ctx context.Context, o *hub.Operation) (any, error) {
+			f, err := x.Hub.Fork(ctx, u, p, c, in.Body.Name, o)
+			if err != nil {
+				return nil, err
+			}
+			return forkedView{f, x.Base + "/projects/" + f.Project + "/"}, nil
 		}), nil
 	})
 	add(x, patch, "/projects/{p}/checkpoints/{c}", "Rename a checkpoint, which also pins it", ok, func(ctx context.Context, in *struct {

@@ -106,6 +106,17 @@ func (x *api) projects() {
 		x.Gone(p.ID)
 		return nil, x.Hub.DeleteProject(ctx, p)
 	})
+	add(x, get, "/projects/{p}/usage", "What a project and its owner take on the disk, and may take", ok, func(ctx context.Context, in *struct {
+		InProject
+		Fresh bool `query:"fresh" doc:"counted now; without it, within the last minute"`
+	}) (*body[hub.UsageView], error) {
+		_, p, err := x.project(ctx, in.P)
+		if err != nil {
+			return nil, err
+		}
+		u, err := x.Hub.Usage(ctx, p, in.Fresh)
+		return &body[hub.UsageView]{u}, err
+	})
 	add(x, get, "/configurations", "List configurations", ok, func(ctx context.Context, _ *none) (*body[list[configurationView]], error) {
 		if _, err := x.user(ctx); err != nil {
 			return nil, err

@@ -13,67 +13,128 @@ import (
 
 // Apply makes an older checkpoint the present state of the kernel it came from.
 // The present state is kept first, as a checkpoint of kind rollback.
-func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, files bool, o *Operation) error {
+// What is chosen beside the variables comes back with them.
+func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, choice Choice, o *Operation) (out Applied, err error) {
 	if c.Kind == KindVariables {
-		return errNoProcess
+		return out, errNoProcess
 	}
 	l, err := h.Live(p.ID, c.Kernel)
 	if err != nil {
-		return fault.New(fault.Conflict, "kernel_gone", "The kernel this checkpoint came from was shut down.")
+		return out, fault.New(fault.Conflict, "kernel_gone", "The kernel this checkpoint came from was shut down.")
 	}
 	// A restart is undone as soon as it is regretted: the new life may still begin.
 	if err := l.begun(ctx); err != nil {
-		return err
+		return out, err
+	}
+	if choice.tree() {
+		if err := h.mayBring(ctx, l, c, choice, o); err != nil {
+			return out, err
+		}
 	}
 	release, err := l.take(ctx)
 	if err != nil {
-		return err
+		return out, err
 	}
 	defer release()
 	o.Step(0.05, "Fetching the checkpoint")
 	giveBack, err := h.borrow(ctx, p.ID, c.ID)
 	if err != nil {
-		return err
+		return out, err
 	}
 	defer giveBack()
 	m, err := h.readManifest(c.ID)
 	if err != nil {
-		return err
+		return out, err
 	}
 	o.Step(0.1, "Keeping the present state")
-	rec := l.Record()
-	var rollback Checkpoint
-	switch rec.State {
-	case kernel.Running:
-		if rollback, err = h.hibernate(ctx, l, KindRollback, o); err != nil {
-			return err
-		}
-	case kernel.Hibernated:
-		if rollback, err = h.Store.Checkpoint(ctx, p.ID, rec.Checkpoint); err != nil {
-			return err
-		}
-		if rollback.Kind == KindHibernate && rollback.ID != c.ID {
-			rollback.Kind, rollback.Name = KindRollback, defaultNames[KindRollback]
-			if err := h.Store.PutCheckpoint(ctx, rollback); err != nil {
-				return err
-			}
-		}
-	case kernel.Dead:
-	default:
-		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; apply the checkpoint when it runs or sleeps.", rec.State)
+	rollback, err := h.keepBefore(ctx, p, l, c, choice, o)
+	if err != nil {
+		return out, err
 	}
 	ctx = context.WithoutCancel(ctx)
 	o.Step(0.6, "Going back")
 	before := l.Record()
 	err = h.step("apply.kept")
+	if err == nil && choice.tree() {
+		o.Step(0.65, "Keeping the present files")
+		var leave func()
+		if leave, err = h.keepPresent(ctx, rollback); err == nil {
+			defer leave()
+			o.Step(0.75, "Bringing files back")
+		}
+	}
 	if err == nil {
-		err = h.goBack(ctx, p, l, c, m, files)
+		out, err = h.goBack(ctx, p, l, c, rollback, m, choice)
 	}
 	if err != nil {
-		return h.forward(ctx, l, before, rollback, err)
+		err = h.forward(ctx, l, before, rollback, err)
+		return out, errors.Join(err, h.settleBringing(ctx, l))
+	}
+	if err := h.settleBringing(ctx, l); err != nil {
+		h.Log.Warn("apply not marked as done", "kernel", l.ID(), "error", err)
 	}
 	h.wg.Go(func() { h.prune(h.ctx, l) })
+	return out, nil
+}
+
+// mayBring refuses before anything is done what cannot be brought back, and wakes
+// a kernel that sleeps: what it sleeps in has other files than there are now.
+func (h *Hub) mayBring(ctx context.Context, l *Live, c Checkpoint, choice Choice, o *Operation) error {
+	s, err := h.KeptFiles(ctx, c)
+	if err != nil {
+		return err
+	}
+	if choice.Packages && !packagesWhole(s) {
+		return errPackagesNotKept
+	}
+	switch l.Record().State {
+	case kernel.Dead:
+		return fault.New(fault.Conflict, "nothing_to_keep", "The kernel has ended, and its files can be kept only with a kernel that runs. Apply the variables first; then apply once more with the files.")
+	case kernel.Hibernated:
+		o.Step(0.01, "Waking the kernel")
+		return h.Resume(ctx, l, nil)
+	}
 	return nil
+}
+
+// keepPresent keeps the present files with the rollback. Until leave is called
+// nobody else keeps or changes them.
+func (h *Hub) keepPresent(ctx context.Context, rollback Checkpoint) (leave func(), err error) {
+	ctx, leave, err = h.filing.enter(ctx, rollback.Project, true)
+	if err != nil {
+		return nil, err
+	}
+	f, err := h.keepFilesNow(ctx, rollback)
+	if err == nil && f.State != FilesThere {
+		err = fault.New(fault.Unavailable, "files_not_kept", "The present files could not be kept first. "+f.Detail)
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+// keepBefore makes the checkpoint in which the state is kept that an apply ends;
+// of a kernel that is dead there is none.
+func (h *Hub) keepBefore(ctx context.Context, p Project, l *Live, c Checkpoint, choice Choice, o *Operation) (rollback Checkpoint, err error) {
+	rec := l.Record()
+	switch {
+	case rec.State == kernel.Running:
+		return h.hibernate(ctx, l, KindRollback, o)
+	case rec.State == kernel.Hibernated && !choice.tree():
+		if rollback, err = h.Store.Checkpoint(ctx, p.ID, rec.Checkpoint); err != nil {
+			return rollback, err
+		}
+		if rollback.Kind == KindHibernate && rollback.ID != c.ID {
+			rollback.Kind, rollback.Name = KindRollback, defaultNames[KindRollback]
+			err = h.Store.PutCheckpoint(ctx, rollback)
+		}
+		return rollback, err
+	case rec.State == kernel.Dead && !choice.tree():
+		return rollback, nil
+	}
+	return rollback, fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; apply the checkpoint when it runs or sleeps.", rec.State)
 }
 
 // newLife begins to read another lineage's journal after record from; what is
@@ -94,31 +155,32 @@ func (l *Live) newLife(from, seen uint64) {
 	l.recall.newLife(seen > 0)
 }
 
-// goBack restores c in a lineage of its own: the journal as it was then.
-func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m manifest, files bool) error {
+// goBack restores c in a lineage of its own: the journal as it was then. Files
+// come first: what is thawed finds them.
+func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c, rollback Checkpoint, m manifest, choice Choice) (out Applied, err error) {
 	before := l.Record()
 	journal := nextJournal(before.Journal)
 	dir := filepath.Join(l.folder(), journal)
 	os.RemoveAll(dir)
 	if err := copyTree(filepath.Join(h.vaultDir(c.ID), "journal"), dir, p.FileOwner(), 1<<50); err != nil {
-		return err
+		return out, err
 	}
-	if files {
-		if err := h.filesBack(ctx, p, c); err != nil {
-			return err
+	if choice != (Choice{}) {
+		if out, err = h.bring(ctx, p, l, c, bringing{Checkpoint: c.ID, Rollback: rollback.ID, Journal: journal, Choice: choice}); err != nil {
+			return out, err
 		}
 	}
 	if err := l.change(ctx, func(k *Kernel) {
 		k.State, k.Journal, k.Parts, k.Image, k.Checkpoint, k.Acked, k.Base = kernel.Resuming, journal, c.Parts, c.Image, c.ID, m.RunsFrom, c.ID
 	}); err != nil {
-		return err
+		return out, err
 	}
 	l.mu.Lock()
 	l.newLife(m.RunsFrom, c.Seq)
 	l.fresh, l.revived = false, 0
 	l.mu.Unlock()
 	l.setDied(nil)
-	err := h.step("apply.recorded")
+	err = h.step("apply.recorded")
 	if err == nil {
 		err = h.thaw(ctx, l, h.dumpDir(c.ID), reasonApply)
 	}
@@ -128,13 +190,13 @@ func (h *Hub) goBack(ctx context.Context, p Project, l *Live, c Checkpoint, m ma
 		}
 	}
 	if err != nil {
-		return err
+		return out, err
 	}
 	err = l.change(ctx, func(k *Kernel) { k.Checkpoint = "" })
 	if before.Journal != journal {
 		h.wg.Go(func() { os.RemoveAll(filepath.Join(l.folder(), before.Journal)) })
 	}
-	return err
+	return out, err
 }
 
 // filesBack writes the notebook as it was at the checkpoint.
@@ -173,6 +235,10 @@ type Changes struct {
 	Variables []VariableChange `json:"variables"` // null when it cannot be told; a note says why
 	Files     []string         `json:"files"`
 	Notes     []string         `json:"notes"`
+	// Tree is what differs in all files and packages; null when it cannot be told.
+	Tree *FileChanges `json:"tree"`
+	// TreeNote says why it cannot.
+	TreeNote string `json:"tree_note,omitempty"`
 }
 
 // VariableChange is one variable now and at the checkpoint; empty means it is
@@ -195,6 +261,8 @@ func (h *Hub) ChangesTo(ctx context.Context, c, to Checkpoint) (Changes, error) 
 	if err != nil {
 		return out, err
 	}
+	tree, err := h.FilesBetween(ctx, c, to)
+	out.tell(tree, err)
 	if then.Variables == nil || now.Variables == nil {
 		out.Notes = append(out.Notes, "One of the two has no list of variables: which of them differ cannot be shown.")
 		return out, nil
@@ -227,5 +295,16 @@ func (h *Hub) Changes(ctx context.Context, p Project, c Checkpoint) (Changes, er
 	if c.Notebook != "" {
 		out.Files = append(out.Files, c.Notebook)
 	}
+	tree, err := h.FilesSince(ctx, p, c)
+	out.tell(tree, err)
 	return out, nil
+}
+
+// tell takes in what differs in the files, or why that is not known.
+func (c *Changes) tell(tree FileChanges, err error) {
+	if err != nil {
+		c.TreeNote = fault.Sentence(err)
+		return
+	}
+	c.Tree = &tree
 }

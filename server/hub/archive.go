@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cellar/checkpoint"
+	"cellar/checkpoint/tree"
 	"cellar/checkpoint/vault"
 	"cellar/internal/fault"
 )
@@ -25,6 +26,8 @@ type Archive interface {
 	LateKey(ctx context.Context, tenant string) ([]byte, error)
 	About(ctx context.Context, p checkpoint.Place) ([]byte, error)
 	File(ctx context.Context, p checkpoint.Place, name string) ([]byte, error)
+	SaveFiles(ctx context.Context, p checkpoint.Place, base string, t tree.Taking) (tree.Summary, int64, error)
+	Files(ctx context.Context, p checkpoint.Place) (*tree.Snapshot, error)
 	Delete(ctx context.Context, p checkpoint.Place) error
 	Tenants() ([]string, error)
 	List(ctx context.Context, tenant string) ([]string, error)
@@ -217,7 +220,7 @@ func (h *Hub) dropFolder(id string) {
 // already.
 func (h *Hub) forget(ctx context.Context, tenant string, c Checkpoint) error {
 	err := os.RemoveAll(h.vaultDir(c.ID))
-	if c.Stored {
+	if h.Archive != nil && (c.Stored || c.Files.State != "") {
 		err = errors.Join(err, h.Archive.Delete(ctx, checkpoint.Place{Tenant: tenant, Project: c.Project, ID: c.ID}))
 		h.collecting.add(tenant, time.Now())
 	}

@@ -25,8 +25,12 @@ func (h *Hub) newCheckpoint(l *Live, kind, name string) Checkpoint {
 	if name == "" {
 		name = defaultNames[kind]
 	}
+	files := FilesKept{}
+	if h.keepsFiles() && kind != KindPublish && kind != KindVariables { // a node has files of its own
+		files.State = FilesPending
+	}
 	return Checkpoint{
-		ID: newID(), Project: l.rec.Project, Kernel: l.rec.ID, Name: name, Kind: kind, Notebook: notebook,
+		Files: files, ID: newID(), Project: l.rec.Project, Kernel: l.rec.ID, Name: name, Kind: kind, Notebook: notebook,
 		Parent: l.rec.Base, Image: l.rec.Image, Parts: l.rec.Parts, Pinned: kind == KindManual, CreatedAt: time.Now(),
 	}
 }
@@ -43,6 +47,13 @@ func (h *Hub) Keep(ctx context.Context, l *Live, kind, name string, o *Operation
 		if name, err = checkName(name); err != nil {
 			return Checkpoint{}, err
 		}
+	}
+	p, err := h.Store.Project(ctx, l.Project())
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	if err := h.MayAdd(ctx, p); err != nil {
+		return Checkpoint{}, err
 	}
 	release, err := l.take(ctx)
 	if err != nil {
@@ -123,6 +134,7 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 		err = h.Store.PutCheckpoint(context.WithoutCancel(ctx), c)
 	}
 	if err == nil {
+		h.filesDue()
 		l.cameFrom(ctx, c.ID)
 	}
 	if err != nil {
@@ -242,6 +254,7 @@ func (h *Hub) DeleteCheckpoint(ctx context.Context, project, id string) error {
 		}
 		l.mu.Unlock()
 	}
+	h.measures.forget(project)
 	p, err := h.Store.Project(ctx, project)
 	return errors.Join(err, h.forget(ctx, p.Owner, c))
 }
@@ -278,7 +291,8 @@ func (h *Hub) thaw(ctx context.Context, l *Live, dump, reason string) error {
 		return err
 	}
 	files := func(name string) (string, string) { return onMachine(c.Mounts, name) }
-	if _, err := criu.AdoptSizes(dump, files, elsewhere(h.homeDir(l.Project()))); err != nil {
+	moved := h.held(ctx, l.Project(), filepath.Base(filepath.Dir(dump)), elsewhere(h.homeDir(l.Project())))
+	if _, err := criu.AdoptSizes(dump, files, moved); err != nil {
 		return fault.Wrap(fault.Unavailable, "checkpoint_damaged", "The checkpoint's memory image cannot be read.", err)
 	}
 	// It would wait for the lock without end; without it, two sessions would write

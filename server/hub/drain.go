@@ -173,7 +173,7 @@ func (h *Hub) fallBack(ctx context.Context, l *Live, id string) error {
 	if m, err = h.readManifest(c.ID); err != nil {
 		return err
 	}
-	if err := h.goBack(ctx, p, l, c, m, false); err != nil {
+	if _, err := h.goBack(ctx, p, l, c, Checkpoint{}, m, Choice{}); err != nil {
 		l.letGo(ctx)
 		l.force(ctx, kernel.Hibernated, "")
 		return err

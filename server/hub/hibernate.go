@@ -190,6 +190,7 @@ func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpo
 		err = h.Store.PutCheckpoint(ctx, c)
 	}
 	if err == nil {
+		h.filesDue()
 		l.mu.Lock()
 		l.unsaved.saved()
 		l.rec.Base = c.ID // the record is written when its state changes, next

@@ -54,6 +54,8 @@ type Config struct {
 	// StoreAfter is how long a checkpoint that nobody needs stays a folder, from
 	// which it comes back faster, before it is stored in the Archive; 0: for ever.
 	StoreAfter time.Duration
+	Files      FilesLimits
+	Quota      Quota
 	ShortName  string // unique to the data folder, for names outside it
 	Poster     Poster // nil: webhooks are refused
 }
@@ -93,6 +95,8 @@ type Hub struct {
 	webhooks    webhooks
 	shelf       shelf
 	collecting  collecting
+	filing      filing
+	measures    measures
 
 	since time.Time // when this hub began
 
@@ -110,6 +114,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	h.ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	h.since = time.Now()
 	h.live = map[kernel.ID]*Live{}
+	h.filing = newFiling()
 	h.images, h.specs = images, offer(images)
 	if h.DefaultSpec == "" {
 		h.DefaultSpec = defaultSpec(images, h.specs)
@@ -128,10 +133,14 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	if err := h.reconcile(ctx); err != nil {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
 	}
+	h.wg.Go(func() { h.sweepUnfinished(h.ctx) })
 	h.wg.Go(h.watch)
 	h.wg.Go(h.deliver)
 	if h.Archive != nil {
 		h.wg.Go(h.storing)
+	}
+	if h.keepsFiles() {
+		h.wg.Go(h.keepingFiles)
 	}
 	return h, nil
 }

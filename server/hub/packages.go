@@ -170,19 +170,27 @@ func (h *Hub) ResetPackages(ctx context.Context, p Project, o *Operation) (Reset
 			return Reset{Detail: "Nothing was installed: the packages are the image's."}, nil
 		}
 		o.Step(0.8, "Tidying up")
-		for _, old := range asides(root) {
-			if old == aside {
-				continue
-			}
-			if used, err := h.asideUsed(ctx, p, root, old); err != nil || used > 0 {
-				continue // checkpoints need it
-			}
-			if err := root.RemoveAll(old); err != nil {
-				h.Log.Warn("packages put aside earlier not removed", "project", p.ID, "error", err)
-			}
-		}
+		h.tidyAsides(ctx, p, root, aside)
 		return Reset{Packages: n}, nil
 	})
+}
+
+// tidyAsides removes what was put aside, but for keep and what checkpoints need.
+func (h *Hub) tidyAsides(ctx context.Context, p Project, root *os.Root, keep string) {
+	if err := h.tidyHeld(ctx, p, root); err != nil {
+		h.Log.Warn("held files that nobody needs not removed", "project", p.ID, "error", err)
+	}
+	for _, old := range asides(root) {
+		if old == keep {
+			continue
+		}
+		if used, err := h.asideUsed(ctx, p, root, old); err != nil || used > 0 {
+			continue
+		}
+		if err := root.RemoveAll(old); err != nil {
+			h.Log.Warn("packages put aside earlier not removed", "project", p.ID, "error", err)
+		}
+	}
 }
 
 // RestorePackages undoes the last reset. What was installed since is put aside in

@@ -67,6 +67,9 @@ func (h *Hub) CreateProject(ctx context.Context, owner User, name string, seed f
 	if err != nil {
 		return Project{}, err
 	}
+	if err := h.mayGrow(ctx, owner.ID, "", 1); err != nil {
+		return Project{}, err
+	}
 	base := slug(name)
 	for n := 1; n < 1000; n++ {
 		id := base

@@ -113,6 +113,9 @@ func incarnationOf(rec Kernel, name string) int {
 // and perhaps the dump its memory still comes from. The deed is held.
 func (h *Hub) takeUp(l *Live, name, dump string) {
 	ctx := h.ctx
+	if err := h.settleApply(ctx, l); err != nil {
+		h.Log.Error("files are in the middle of an apply that was cut off; the next start tries again", "kernel", l.ID(), "error", err)
+	}
 	rec := l.Record()
 	if name != "" && !h.stuck(name) && h.adopt(ctx, l, name) {
 		return
@@ -260,6 +263,7 @@ func (h *Hub) takeUpDump(ctx context.Context, l *Live) {
 		if err := h.Store.PutCheckpoint(ctx, m.Checkpoint); err != nil { // its row may not have been written
 			h.Log.Error("checkpoint's row not written", "checkpoint", rec.Checkpoint, "error", err)
 		}
+		h.filesDue()
 	} else {
 		c := h.newCheckpoint(l, KindHibernate, "")
 		id := rec.Checkpoint

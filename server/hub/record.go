@@ -109,6 +109,7 @@ type Checkpoint struct {
 	Pinned    bool
 	Stored    bool // in the archive; its folder may be gone
 	CreatedAt time.Time
+	Files     FilesKept
 }
 
 // Node is a published cell.
@@ -165,6 +166,8 @@ type Store interface {
 	Checkpoints(ctx context.Context, project string) ([]Checkpoint, error)
 	// StoredCheckpoint records that a checkpoint was stored, and what it added.
 	StoredCheckpoint(ctx context.Context, id string, added int64) error
+	// FiledCheckpoint records what is kept of a checkpoint's files.
+	FiledCheckpoint(ctx context.Context, id string, f FilesKept) error
 	DeleteCheckpoint(ctx context.Context, id string) error
 
 	PutNode(ctx context.Context, n Node) error

@@ -25,7 +25,7 @@ type manifest struct {
 	Boot       string            `json:"boot"`
 	Variables  []Variable        `json:"variables"` // null: not known
 	Portable   *Portable         `json:"portable,omitempty"`
-	Comms      map[string]commOf `json:"comms"`     // null: not known
+	Comms      map[string]commOf `json:"comms"` // null: not known
 	// Of the kernel, for a session that goes on from here when it is no more.
 	Spec          string `json:"spec"`
 	Dir           string `json:"dir"`

@@ -2,24 +2,51 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 
 	"cellar/server/hub"
 )
 
-const checkpointColumns = "id, project, kernel, parent, name, kind, notebook, size, added, image, parts, seq, pinned, created_at, stored"
+const checkpointColumns = "id, project, kernel, parent, name, kind, notebook, size, added, image, parts, seq, pinned, created_at, stored, files"
 
 func scanCheckpoint(r row) (c hub.Checkpoint, err error) {
 	var created int64
-	err = r.Scan(&c.ID, &c.Project, &c.Kernel, &c.Parent, &c.Name, &c.Kind, &c.Notebook, &c.Size, &c.Added, &c.Image, &c.Parts, &c.Seq, &c.Pinned, &created, &c.Stored)
+	var files string
+	err = r.Scan(&c.ID, &c.Project, &c.Kernel, &c.Parent, &c.Name, &c.Kind, &c.Notebook, &c.Size, &c.Added, &c.Image, &c.Parts, &c.Seq, &c.Pinned, &created, &c.Stored, &files)
 	c.CreatedAt = at(created)
+	if err == nil && files != "" {
+		err = json.Unmarshal([]byte(files), &c.Files)
+	}
 	return c, err
 }
 
 // PutCheckpoint implements hub.Store.
 func (s *Store) PutCheckpoint(ctx context.Context, c hub.Checkpoint) error {
-	return s.exec(ctx, "INSERT INTO checkpoints ("+checkpointColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+	files, err := filesText(c.Files)
+	if err != nil {
+		return err
+	}
+	return s.exec(ctx, "INSERT INTO checkpoints ("+checkpointColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT (id) DO UPDATE SET name=excluded.name, kind=excluded.kind, pinned=excluded.pinned`,
-		c.ID, c.Project, c.Kernel, c.Parent, c.Name, c.Kind, c.Notebook, c.Size, c.Added, c.Image, c.Parts, c.Seq, c.Pinned, ms(c.CreatedAt), c.Stored)
+		c.ID, c.Project, c.Kernel, c.Parent, c.Name, c.Kind, c.Notebook, c.Size, c.Added, c.Image, c.Parts, c.Seq, c.Pinned, ms(c.CreatedAt), c.Stored, files)
+}
+
+// filesText is what is kept of a checkpoint's files as it stands in its row.
+func filesText(f hub.FilesKept) (string, error) {
+	if f == (hub.FilesKept{}) {
+		return "", nil
+	}
+	b, err := json.Marshal(f)
+	return string(b), err
+}
+
+// FiledCheckpoint implements hub.Store.
+func (s *Store) FiledCheckpoint(ctx context.Context, id string, f hub.FilesKept) error {
+	files, err := filesText(f)
+	if err != nil {
+		return err
+	}
+	return s.exec(ctx, "UPDATE checkpoints SET files = ? WHERE id = ?", files, id)
 }
 
 // Checkpoint implements hub.Store.

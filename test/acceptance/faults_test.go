@@ -27,6 +27,7 @@ var deeds = []deed{
 	{"resume", "resume", nil, []string{"resume.recorded", "resume.thawed"}},
 	{"keep", "", nil, []string{"keep.paused", "keep.dumped"}},
 	{"apply", "apply", map[string]any{}, []string{"apply.kept", "apply.recorded", "apply.thawed"}},
+	{applyFiles, "apply", map[string]any{"files": true, "notebook": true}, []string{"apply.kept", "files.begun", "apply.begun", "apply.file", "apply.recorded", "apply.thawed"}},
 }
 
 // TestFaults is the table of steps and failures: after each, one copy of the
@@ -61,6 +62,10 @@ func TestFaults(t *testing.T) {
 	t.Run("a broken undo is found", func(t *testing.T) {
 		h.T, h.t = t, t
 		fault(t, h, deeds[0], "freeze.recorded", "fail", "undo.freeze")
+	})
+	t.Run("a broken undo of files is found", func(t *testing.T) {
+		h.T, h.t = t, t
+		fault(t, h, deeds[len(deeds)-1], "apply.file", "fail", "undo.files")
 	})
 }
 
@@ -102,6 +107,9 @@ func fault(t *testing.T, h *hub, d deed, step, what, broken string) {
 		h.args = args
 	}
 	problem := oneCopy(t, h, p, k)
+	if d.name == applyFiles && problem == "" {
+		problem = oneEra(h, p, k)
+	}
 	if broken != "" {
 		if problem == "" {
 			t.Error("a broken undo was not found")
@@ -130,6 +138,8 @@ func (d deed) prepare(h *hub, p, k string) (path string, in any) {
 		var c struct{ ID string }
 		h.MustRun("/api/v1/projects/"+p+"/checkpoints", map[string]string{"kernel": k, "name": "one"}, &c)
 		return "/api/v1/projects/" + p + "/checkpoints/" + c.ID + "/apply", d.in
+	case applyFiles:
+		return "/api/v1/projects/" + p + "/checkpoints/" + h.twoEras(p, k) + "/apply", d.in
 	case "resume":
 		h.MustRun(h.path(p, k, "hibernate"), nil, nil)
 	}

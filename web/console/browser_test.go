@@ -42,6 +42,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 		"projects/p1/kernels": {"id": "k1", "state": "running", "state_detail": hostile, "notebook": hostile, "configuration": hostile,
 			"machine": hostile, "execution_state": "busy", "cpu_percent": 50, "memory_bytes": 1 << 30, "memory_limit": 2 << 30},
 		"projects/p1/checkpoints": {"id": "c1", "name": hostile, "notebook": hostile, "kind": "auto", "size": 2048, "added_bytes": 1024},
+		"projects/p1/usage":       {"project": item{"files": 1 << 20, "home": 5 << 20, "checkpoints": 3 << 20}, "project_total": 9 << 20, "project_limit": 9 << 20, "user_total": 12 << 20, "user_limit": 20 << 20},
 		"projects/p1/packages":    {"name": hostile, "version": hostile, "language": "python", "own": true, "requested": false, "image_version": hostile},
 		"projects/p1/nodes": {"id": hostile, "name": hostile, "state": "idle", "notebook": hostile, "calls": 12,
 			"inputs": []item{{"name": hostile, "type": "int"}}, "outputs": []item{{"name": hostile, "type": hostile}}},
@@ -53,7 +54,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 			return
 		}
 		var body any = answer
-		if p := r.PathValue("path"); p != "me" && p != "projects/p1" && p != "projects/p1/webhook" {
+		if p := r.PathValue("path"); p != "me" && p != "projects/p1" && p != "projects/p1/webhook" && p != "projects/p1/usage" {
 			body = item{"items": []item{answer}}
 		}
 		w.Header().Set("Content-Type", "application/json")

@@ -86,13 +86,76 @@ async function checkpoints(w) {
     await page.locator('.jp-Dialog .jp-mod-accept').click();
     await (await lab.find('# typed since then')).focus(); // out of the dialog
   });
+  await check('5 earlier versions of a file: compared, restored, the present one kept', async () => {
+    await lab.exec("_ = open('notes.txt', 'w').write('first line\\nsecond\\n')");
+    await page.getByRole('button', { name: 'Save checkpoint' }).click();
+    await page.locator('.jp-Dialog input').fill('notes');
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    const row = page.locator('.cellar-Checkpoint').filter({ has: page.locator('.cellar-Checkpoint-name', { hasText: /^notes$/ }) });
+    await row.getByText(/\d+ files?$/).waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus(); // out of the dialog
+    await lab.exec("_ = open('notes.txt', 'w').write('first line\\nchanged\\n')");
+    await page.locator('.jp-SideBar .lm-TabBar-tab[title^="File Browser"]').click();
+    await page.getByRole('button', { name: /Refresh the file browser/i }).first().click();
+    const item = page.locator('.jp-DirListing-item').filter({ hasText: 'notes.txt' }).first();
+    await item.click({ button: 'right' });
+    await page.locator('.lm-Menu-item').filter({ hasText: 'Earlier Versions' }).click();
+    const versions = page.locator('.cellar-Versions tbody tr');
+    await versions.first().waitFor();
+    same('versions', await versions.count(), 1);
+    await w.look('versions');
+    await page.getByRole('button', { name: 'Compare notes.txt' }).click();
+    const lines = page.locator('.cellar-Difference div');
+    await lines.first().waitFor();
+    same('difference', (await lines.allInnerTexts()).map(t => t.trim()).filter(t => /^[−+]/.test(t)), ['− second', '+ changed']);
+    await w.look('difference');
+    await page.getByRole('button', { name: 'Back', exact: true }).click();
+    await page.getByRole('button', { name: 'Restore notes.txt' }).click();
+    await page.getByRole('checkbox', { name: /Keep the present file/ }).waitFor();
+    await w.look('restore');
+    await page.getByRole('button', { name: 'Restore it' }).click();
+    await toast(page, 'notes.txt is restored').waitFor();
+    await page.locator('.jp-Dialog-footer .jp-mod-reject').click();
+    await (await lab.find('# typed since then')).focus();
+    same('restored', (await lab.exec("print(open('notes.txt').read().split()[-1], open('notes (before restore).txt').read().split()[-1])")).trim(), 'second changed');
+    same('dialogs', await lab.dialogs(), 0);
+  });
+  await check('5 files come back with the variables when they are ticked, and not before', async () => {
+    await lab.exec("x = 79; _ = open('notes.txt', 'w').write('third\\n')");
+    await openPanel(page);
+    const dialog = async () => {
+      await page.getByRole('button', { name: 'Apply notes', exact: true }).click();
+      const tick = page.getByRole('checkbox', { name: /other files/ });
+      await tick.waitFor();
+      return tick;
+    };
+    let tick = await dialog();
+    same('ticked', await tick.isChecked(), false);
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await toast(page, '“notes” is applied').waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus();
+    same('not ticked', (await lab.exec("print(x, open('notes.txt').read())")).trim(), '77 third');
+    await openPanel(page);
+    tick = await dialog();
+    await tick.check();
+    await page.locator('.cellar-Files li').filter({ hasText: 'notes.txt' }).first().waitFor();
+    await w.look('apply-files');
+    await until('the note is gone', async () => !(await page.locator('.Toastify__toast').filter({ hasText: '“notes” is applied' }).count()));
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await toast(page, '“notes” is applied').waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus();
+    same('restored', (await lab.exec("print(open('notes.txt').read().split()[-1])")).trim(), 'second');
+    await lab.exec('x = 1');
+    same('dialogs', await lab.dialogs(), 0);
+  });
   await check('5 a cell is undone: the variables are those from before it ran', async () => {
     await lab.exec('x = 78');
     await page.locator('#jp-MainMenu .lm-MenuBar-item').filter({ hasText: 'Cellar' }).click();
     await page.locator('.lm-Menu-item').filter({ hasText: 'Undo Cell' }).click();
-    await page.locator('.jp-Dialog-header').filter({ hasText: 'Apply “two”?' }).waitFor();
+    await page.locator('.jp-Dialog-header').filter({ hasText: /Apply “.*”\?/ }).waitFor();
+    await until('the note is gone', async () => !(await page.locator('.Toastify__toast').filter({ hasText: 'is applied' }).count()));
     await page.locator('.jp-Dialog .jp-mod-accept').click();
-    await toast(page, '“two” is applied').waitFor({ timeout: 60_000 });
+    await toast(page, '” is applied').waitFor({ timeout: 60_000 });
     await (await lab.find('# typed since then')).focus();
     same('x', (await lab.exec('x')).trim(), '77');
     await lab.exec('x = 1');

@@ -95,6 +95,21 @@ async function console_(w) {
     await w.page.locator('#kernels .card').first().waitFor();
     await w.page.locator('#checkpoints .card').first().waitFor();
     await w.picture('console');
+    await w.page.locator('#storage dl').waitFor();
+    await w.page.locator('#storage').scrollIntoViewIfNeeded();
+    await w.look('console-storage');
+  });
+  await w.check('8 the console makes a project of a checkpoint', async () => {
+    const fork = w.page.locator('#checkpoints').getByRole('button', { name: 'New project …' }).first();
+    await fork.click();
+    await w.page.locator('dialog input[name=name]').fill('From here');
+    await w.look('console-fork');
+    await w.page.getByRole('button', { name: 'Make the project' }).click();
+    await w.page.getByText('The project “From here” is there.').waitFor({ timeout: 60_000 });
+    await w.look('console-forked');
+    await w.page.getByRole('link', { name: 'Show it' }).click();
+    await w.page.locator('h1').filter({ hasText: 'From here' }).waitFor();
+    await w.page.locator('#kernels .card').first().waitFor();
   });
 }
 

@@ -1,8 +1,8 @@
 // The checkpoints of a project: go back to one, delete one.
 
-import { api, follow, path, sentence } from "./api.js";
+import { api, base, follow, path, sentence } from "./api.js";
 import { ask } from "./dialog.js";
-import { button, byId, bytes, empty, h, listOf, notice, part, progress, rows, say, setText, setWhen } from "./dom.js";
+import { button, byId, bytes, empty, h, listOf, notice, part, plural, progress, rows, say, setText, setWhen } from "./dom.js";
 
 const kinds = {
   auto: "Automatic", manual: "Kept by hand", hibernate: "Hibernation", switch: "Change of configuration",
@@ -29,6 +29,8 @@ export function checkpointsPart(project) {
   return { look };
 }
 
+const tick = (name, text) => h("label", { class: "check" }, h("input", { type: "checkbox", name }), h("span", {}, text));
+
 function checkpointRow(project, checkpoint, look) {
   const name = h("span", { class: "title" });
   const kind = h("span", { class: "pill faint" });
@@ -37,11 +39,12 @@ function checkpointRow(project, checkpoint, look) {
   const bar = progress("Going back");
   const trouble = h("div", {});
   const back = button("Go back to this …", "", () => apply());
+  const forked = button("New project …", "quiet", () => fork());
   const gone = button("Delete …", "quiet", () => remove());
   const el = h("li", { class: "card checkpoint" },
     h("div", { class: "line" },
       h("div", { class: "what" }, h("div", { class: "line tight" }, name, kind), h("p", { class: "sub" }, created, about)),
-      h("div", { class: "actions" }, back, gone)),
+      h("div", { class: "actions" }, back, forked, gone)),
     bar.el, trouble);
   const url = (deed = "") => project.api(path`/checkpoints/${checkpoint.id}` + deed);
 
@@ -50,9 +53,14 @@ function checkpointRow(project, checkpoint, look) {
       title: "Go back to this checkpoint?", action: "Go back",
       body: [
         h("p", {}, `${checkpoint.notebook || "The kernel"} gets back the variables it had on ${new Date(checkpoint.created_at).toLocaleString()}. The present state is kept first, as a checkpoint of its own.`),
-        h("label", { class: "check" }, h("input", { type: "checkbox", name: "files" }), h("span", {}, "Bring back the notebook’s text of that moment as well; other files stay")),
+        tick("notebook", "Bring back the notebook’s text of that moment as well"),
+        ...(checkpoint.files?.state === "kept" ? [
+          tick("files", "Bring back the project’s other files; those made since stay"),
+          tick("notebooks", "Bring back the project’s other notebooks"),
+          tick("packages", "Bring back the installed packages; those of now are put aside"),
+        ] : []),
       ],
-      run: async (form) => ({ files: form.elements.files.checked }),
+      run: async (form) => Object.fromEntries(["notebook", "files", "notebooks", "packages"].map((n) => [n, Boolean(form.elements[n]?.checked)])),
     });
     if (!picked) return;
     trouble.replaceChildren();
@@ -67,6 +75,30 @@ function checkpointRow(project, checkpoint, look) {
       back.hidden = gone.hidden = false;
       bar.hide();
       await project.lookAll();
+    }
+  }
+
+  /** A project that goes on from here. */
+  async function fork() {
+    const picked = await ask({
+      title: "New project from this checkpoint?", action: "Make the project",
+      body: [
+        h("p", {}, "It is yours, and has the kernel with its variables, the notebook, files and packages of that moment. What else is in this project’s home, such as keys and settings, does not come along."),
+        h("label", {}, "Name", h("input", { name: "name", required: true, maxLength: 200, value: checkpoint.name || project.name })),
+      ],
+      run: async (form) => ({ name: form.elements.name.value }),
+    });
+    if (!picked) return;
+    trouble.replaceChildren();
+    bar.set(null, "Making the project …");
+    try {
+      const made = await follow(await api("POST", url("/project"), picked, { quiet: true }), (o) => bar.set(o.progress, o.message || "Making the project …"));
+      const notes = made?.notes?.length ? ` Not in it: ${made.notes.join(" ")}` : "";
+      trouble.replaceChildren(notice("ok", `The project “${picked.name}” is there.${notes}`, h("a", { class: "button small", href: `${base}/p/${encodeURIComponent(made.project)}` }, "Show it")));
+    } catch (error) {
+      trouble.replaceChildren(notice("fail", sentence(error), button("Close", "small quiet", () => trouble.replaceChildren())));
+    } finally {
+      bar.hide();
     }
   }
 
@@ -88,7 +120,8 @@ function checkpointRow(project, checkpoint, look) {
     setText(name, c.name || c.notebook || word || c.id);
     setText(kind, word);
     setWhen(created, c.created_at, "some time ago");
-    const facts = [c.name && c.notebook, bytes(c.size), c.added_bytes < c.size && `${bytes(c.added_bytes)} of it new`];
+    forked.hidden = c.files?.state !== "kept";
+    const facts = [c.name && c.notebook, bytes(c.size), c.added_bytes < c.size && `${bytes(c.added_bytes)} of it new`, c.files?.state === "kept" && plural(c.files.files, "file")];
     setText(about, facts.filter(Boolean).map((f) => ` · ${f}`).join(""));
   }
 

@@ -8,6 +8,7 @@ import { nodesPart } from "./nodes.js";
 import { packagesPart } from "./packages.js";
 import { deleteProject } from "./projects.js";
 import { settingsPart } from "./settings.js";
+import { storagePart } from "./storage.js";
 import { webhookPart } from "./webhook.js";
 
 const { id, name } = byId("project").dataset;
@@ -56,6 +57,7 @@ byId("delete").replaceWith(button("Delete the project …", "danger", async () =
 }));
 
 settingsPart(project);
+storagePart(project);
 webhookPart(project);
 kernels.look();
 checkpoints.look();

@@ -2,13 +2,10 @@
 import { Dialog, Notification, ReactWidget } from '@jupyterlab/apputils';
 import { NotebookPanel } from '@jupyterlab/notebook';
 import { useEffect, useState } from 'react';
-import { ago } from './format';
+import { ago, plural } from './format';
+import { ChangeList, PackageList } from './files';
 import * as hub from './hub';
 import { track } from './progress';
-
-export interface ApplyChoice {
-  files: boolean;
-}
 
 /** Applies a checkpoint when the person has seen what that changes. */
 export async function apply(checkpoint: hub.Checkpoint, panel: NotebookPanel | null | undefined): Promise<void> {
@@ -18,10 +15,15 @@ export async function apply(checkpoint: hub.Checkpoint, panel: NotebookPanel | n
   }
   const applied = await track(
     `Applying “${checkpoint.name}”`,
-    () => hub.applyCheckpoint(checkpoint.id, choice.files),
-    `“${checkpoint.name}” is applied.`
+    () => hub.applyCheckpoint(checkpoint.id, choice),
+    `“${checkpoint.name}” is applied.`,
+    done => {
+      if (done?.applied?.notes?.length) {
+        Notification.warning(`Not brought back: ${done.applied.notes.join(' ')}`, { autoClose: false });
+      }
+    }
   );
-  if (applied && choice.files && panel && !panel.isDisposed) {
+  if (applied && (choice.notebook || choice.notebooks) && panel && !panel.isDisposed) {
     await panel.context.revert();
   }
 }
@@ -51,9 +53,9 @@ export async function undoCell(kernel: string, panel: NotebookPanel): Promise<vo
 }
 
 /** Shows what would change; null when the person decides against it. */
-export async function applyDialog(checkpoint: hub.Checkpoint): Promise<ApplyChoice | null> {
+export async function applyDialog(checkpoint: hub.Checkpoint): Promise<hub.ApplyChoice | null> {
   const body = new ApplyBody(checkpoint);
-  const dialog = new Dialog<ApplyChoice>({
+  const dialog = new Dialog<hub.ApplyChoice>({
     title: `Apply “${checkpoint.name}”?`,
     body,
     buttons: [Dialog.cancelButton(), Dialog.okButton({ label: 'Apply' })]
@@ -63,35 +65,40 @@ export async function applyDialog(checkpoint: hub.Checkpoint): Promise<ApplyChoi
   return button.accept ? value : null;
 }
 
-class ApplyBody extends ReactWidget implements Dialog.IBodyWidget<ApplyChoice> {
+class ApplyBody extends ReactWidget implements Dialog.IBodyWidget<hub.ApplyChoice> {
   constructor(private readonly _checkpoint: hub.Checkpoint) {
     super();
     this.addClass('cellar-Apply');
   }
 
-  getValue(): ApplyChoice {
+  getValue(): hub.ApplyChoice {
     return this._choice;
   }
 
   protected render(): JSX.Element {
-    return <Body checkpoint={this._checkpoint} onFiles={files => (this._choice = { files })} />;
+    return <Body checkpoint={this._checkpoint} onChoice={choice => (this._choice = choice)} />;
   }
 
-  private _choice: ApplyChoice = { files: false };
+  private _choice: hub.ApplyChoice = hub.VARIABLES_ONLY;
 }
 
 interface BodyProps {
   checkpoint: hub.Checkpoint;
-  onFiles: (files: boolean) => void;
+  onChoice: (choice: hub.ApplyChoice) => void;
 }
 
-function Body({ checkpoint, onFiles }: BodyProps): JSX.Element {
+function Body({ checkpoint, onChoice }: BodyProps): JSX.Element {
   const [changes, setChanges] = useState<hub.Changes | null>(null);
   const [unknown, setUnknown] = useState(false);
-  const [files, setFiles] = useState(false);
+  const [choice, setChoice] = useState<hub.ApplyChoice>(hub.VARIABLES_ONLY);
   useEffect(() => {
     hub.changesOf(checkpoint.id).then(setChanges, () => setUnknown(true)); // not every hub can tell
   }, [checkpoint.id]);
+  const set = (part: Partial<hub.ApplyChoice>) => {
+    const next = { ...choice, ...part };
+    setChoice(next);
+    onChoice(next);
+  };
   return (
     <>
       <p>
@@ -101,21 +108,75 @@ function Body({ checkpoint, onFiles }: BodyProps): JSX.Element {
       {!changes && !unknown && <p className="cellar-Quiet">Comparing…</p>}
       {changes?.variables && <Variables rows={changes.variables} />}
       {changes?.notes?.map(note => <p key={note} className="cellar-Note">{note}</p>)}
-      <label className="cellar-Check">
-        <input
-          type="checkbox"
-          checked={files}
-          onChange={e => {
-            setFiles(e.target.checked);
-            onFiles(e.target.checked);
-          }}
-        />
-        <span>
-          The notebook’s text too
-          <small>Otherwise what you wrote since then stays. Other files are never touched.</small>
-        </span>
-      </label>
-      {files && changes && <Files rows={changes.files ?? []} />}
+      <Tick on={choice.notebook} onChange={notebook => set({ notebook })} label="The notebook’s text too">
+        Otherwise what you wrote since then stays.
+      </Tick>
+      {changes?.tree && <TreeTicks tree={changes.tree} notebook={checkpoint.notebook} choice={choice} set={set} />}
+      {changes?.tree_note && <p className="cellar-Quiet">{changes.tree_note} Other files are not touched.</p>}
+    </>
+  );
+}
+
+interface TickProps {
+  on: boolean;
+  onChange: (on: boolean) => void;
+  label: string;
+  disabled?: boolean;
+  children?: React.ReactNode;
+}
+
+const Tick = ({ on, onChange, label, disabled, children }: TickProps): JSX.Element => (
+  <label className="cellar-Check">
+    <input type="checkbox" checked={on} disabled={disabled} onChange={e => onChange(e.target.checked)} />
+    <span>
+      {label}
+      <small>{children}</small>
+    </span>
+  </label>
+);
+
+interface TreeTicksProps {
+  tree: hub.FileChanges;
+  notebook: string;
+  choice: hub.ApplyChoice;
+  set: (part: Partial<hub.ApplyChoice>) => void;
+}
+
+/** What can come back of the project's files: nothing does that is not ticked. */
+function TreeTicks({ tree, notebook, choice, set }: TreeTicksProps): JSX.Element {
+  const back = tree.items.filter(i => i.change !== 'added' && i.path !== notebook);
+  const files = back.filter(i => !i.path.endsWith('.ipynb'));
+  const notebooks = back.filter(i => i.path.endsWith('.ipynb'));
+  const since = tree.items.filter(i => i.change === 'added').length;
+  return (
+    <>
+      <Tick on={choice.files} disabled={!files.length} onChange={on => set({ files: on })} label="The project’s other files">
+        {files.length
+          ? `${plural(files.length, 'file')} as then. ${since ? `What came since (${since}) stays.` : ''}`
+          : 'None differs from then.'}
+      </Tick>
+      {choice.files && <ChangeList items={files} />}
+      <Tick
+        on={choice.notebooks}
+        disabled={!notebooks.length}
+        onChange={on => set({ notebooks: on })}
+        label="The project’s other notebooks"
+      >
+        {notebooks.length ? `${plural(notebooks.length, 'notebook')} as then.` : 'None differs from then.'}
+      </Tick>
+      {choice.notebooks && <ChangeList items={notebooks} />}
+      <Tick
+        on={choice.packages}
+        disabled={!tree.packages.length}
+        onChange={on => set({ packages: on })}
+        label="Installed packages"
+      >
+        {tree.packages.length
+          ? `${plural(tree.packages.length, 'package')} as then. Those of now are put aside.`
+          : 'None differs from then.'}
+      </Tick>
+      {choice.packages && <PackageList items={tree.packages} />}
+      {tree.notes?.map(note => <p key={note} className="cellar-Note">{note}</p>)}
     </>
   );
 }
@@ -144,6 +205,14 @@ function Since({ checkpoint }: { checkpoint: hub.Checkpoint }): JSX.Element {
       {!changes && !failure && <p className="cellar-Quiet">Comparing…</p>}
       {failure && <p className="cellar-Error">{failure}</p>}
       {changes?.variables && <Variables rows={changes.variables} now="Here" then="Before" />}
+      {changes?.tree && (
+        <>
+          <h3>Files</h3>
+          <ChangeList items={changes.tree.items} more={changes.tree.more} />
+          {!!changes.tree.packages.length && <PackageList items={changes.tree.packages} />}
+        </>
+      )}
+      {changes?.tree_note && <p className="cellar-Quiet">{changes.tree_note}</p>}
       {changes?.notes?.map(note => <p key={note} className="cellar-Note">{note}</p>)}
     </>
   );
@@ -180,21 +249,5 @@ function Variables({ rows, now = 'Now', then = 'Then' }: VariablesProps): JSX.El
         ))}
       </tbody>
     </table>
-  );
-}
-
-function Files({ rows }: { rows: NonNullable<hub.Changes['files']> }): JSX.Element {
-  if (!rows.length) {
-    return <p className="cellar-Quiet">No file differs.</p>;
-  }
-  const named = rows.map(r => (typeof r === 'string' ? { path: r, change: '' } : r));
-  return (
-    <ul className="cellar-Files">
-      {named.map(f => (
-        <li key={f.path}>
-          <code>{f.path}</code> {f.change}
-        </li>
-      ))}
-    </ul>
   );
 }

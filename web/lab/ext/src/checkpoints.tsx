@@ -5,7 +5,8 @@ import { CommandRegistry } from '@lumino/commands';
 import { Message } from '@lumino/messaging';
 import { Menu } from '@lumino/widgets';
 import { apply, sinceDialog } from './apply';
-import { ago, bytes } from './format';
+import { ago, bytes, plural } from './format';
+import { showFiles } from './files';
 import * as hub from './hub';
 import { IKernels } from './kernels';
 import * as lineage from './lineage';
@@ -31,6 +32,9 @@ const DEFAULT_NAMES: Record<string, string> = { hibernate: 'Hibernated', auto: '
 /** Milliseconds between repaints that only move "2 minutes ago" on. */
 const TICK = 30000;
 
+/** Milliseconds until it is asked again for what is about to be there. */
+const SOON = 1500;
+
 export class CheckpointPanel extends ReactWidget {
   constructor(
     private readonly _current: CurrentKernel,
@@ -51,6 +55,7 @@ export class CheckpointPanel extends ReactWidget {
 
   dispose(): void {
     window.clearInterval(this._timer);
+    window.clearTimeout(this._again);
     super.dispose();
   }
 
@@ -70,6 +75,10 @@ export class CheckpointPanel extends ReactWidget {
       if (kernel === this._shown) {
         this._items = layOut(family(items, kernel, this._kernels.get(kernel)?.base));
         this._failure = '';
+        if (items.some(c => c.files?.state === 'pending')) { // they are being kept: soon there is more to say
+          window.clearTimeout(this._again);
+          this._again = window.setTimeout(() => this.isVisible && !this.isDisposed && void this.refresh(), SOON);
+        }
       }
     } catch (reason) {
       this._failure = hub.messageOf(reason);
@@ -182,6 +191,31 @@ export class CheckpointPanel extends ReactWidget {
     await this.refresh();
   }
 
+  /** A project of one's own that goes on from the checkpoint. */
+  private async _newProject(checkpoint: hub.Checkpoint): Promise<void> {
+    const { button, value } = await InputDialog.getText({
+      title: 'New project from a checkpoint',
+      label: 'Name. It gets this kernel with its variables, the notebook, files and packages as they were; keys and settings of this project’s home do not come along.',
+      text: `${checkpoint.name}`,
+      okLabel: 'Make the project',
+      required: true
+    });
+    const name = value?.trim();
+    if (!button.accept || !name) {
+      return;
+    }
+    await track(
+      `Making the project “${name}”`,
+      () => hub.projectFrom(checkpoint.id, name),
+      `The project “${name}” is there.`,
+      made => {
+        const open = { label: 'Open', callback: () => void window.open(`${made.url}lab`, '_blank', 'noopener') };
+        const left = made.notes?.length ? ` Not in it: ${made.notes.join(' ')}` : '';
+        Notification.success(`“${name}” has ${plural(made.files, 'file')}.${left}`, { autoClose: false, actions: [open] });
+      }
+    );
+  }
+
   private async _rename(checkpoint: hub.Checkpoint): Promise<void> {
     const { button, value } = await InputDialog.getText({
       title: 'Keep checkpoint under a name',
@@ -222,12 +256,22 @@ export class CheckpointPanel extends ReactWidget {
       isEnabled: () => !!checkpoint.parent,
       execute: () => sinceDialog(checkpoint)
     });
+    commands.addCommand('files', {
+      label: 'Files since then: compare, restore…',
+      isEnabled: () => checkpoint.files?.state === 'kept',
+      execute: () => showFiles(checkpoint)
+    });
+    commands.addCommand('project', {
+      label: 'New project from here…',
+      isEnabled: () => checkpoint.files?.state === 'kept',
+      execute: () => this._newProject(checkpoint)
+    });
     commands.addCommand('rename', {
       label: checkpoint.pinned ? 'Rename…' : 'Keep under a name…',
       execute: () => this._rename(checkpoint)
     });
     commands.addCommand('delete', { label: 'Delete…', execute: () => this._delete(checkpoint) });
-    this._openMenuOf(commands, ['branch', 'compare', 'rename', 'delete'], box);
+    this._openMenuOf(commands, ['branch', 'compare', 'files', 'project', 'rename', 'delete'], box);
   }
 
   private _openMenuOf(commands: CommandRegistry, names: string[], box: DOMRect): void {
@@ -256,6 +300,7 @@ export class CheckpointPanel extends ReactWidget {
   private _shown: string | undefined;
   private _state: string | undefined;
   private _timer: number;
+  private _again: number | undefined;
 }
 
 interface RowProps {
@@ -293,8 +338,14 @@ function Row({ row, width, here, foreign, onApply, onBranch, onMore }: RowProps)
             c.stored ? `${bytes(c.size)} in all, of which the rest is shared` : `${bytes(c.size)} until it is stored compressed`
           }
         >
-          +{bytes(c.added_bytes)}
+          +{bytes(c.added_bytes + (c.files?.added_bytes ?? 0))}
         </span>
+        {c.files?.state === 'kept' && (
+          <span title={`${bytes(c.files.bytes)} of files and packages${c.files.left_out ? `; ${c.files.left_out} are listed only` : ''}`}>
+            {plural(c.files.files, 'file')}
+          </span>
+        )}
+        {c.files?.state === 'failed' && <span title={c.files.detail}>no files</span>}
       </div>
       <div className="cellar-Checkpoint-buttons">
         {foreign ? (
@@ -308,7 +359,7 @@ function Row({ row, width, here, foreign, onApply, onBranch, onMore }: RowProps)
         )}
         <button
           className="jp-mod-minimal cellar-IconButton"
-          title="More: branch, compare, rename, delete"
+          title="More: branch, compare, files, new project, rename, delete"
           aria-label={`More for ${c.name}`}
           aria-haspopup="menu"
           onClick={e => onMore(e.currentTarget.getBoundingClientRect())}

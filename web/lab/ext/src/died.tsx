@@ -121,7 +121,7 @@ class DiedStrip extends ReactWidget {
     this._going = true;
     this.update();
     const end = 'The kernel is what it was at the checkpoint.';
-    const done = await track('Going back', () => hub.applyCheckpoint(checkpoint, false), end);
+    const done = await track('Going back', () => hub.applyCheckpoint(checkpoint, hub.VARIABLES_ONLY), end);
     this._going = false;
     if (done && !this._panel.isDisposed) {
       void runAgain(this._panel, again);

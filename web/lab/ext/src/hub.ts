@@ -93,6 +93,7 @@ export interface Checkpoint {
   pinned: boolean;
   /** the checkpoint that its state came from; empty: none that is left */
   parent: string;
+  files?: { state: 'none' | 'pending' | 'kept' | 'failed'; files: number; bytes: number; left_out: number; added_bytes: number; detail?: string };
 }
 
 /** A variable that was, or was not, kept for itself. */
@@ -124,6 +125,75 @@ export interface Branched {
 export interface Changes {
   variables?: { name: string; now: string | null; then: string | null }[] | null; // null: not known, notes say why
   files?: (string | { path: string; change?: string })[];
+  notes?: string[];
+  /** all files of the project, and packages; null: not known, tree_note says why */
+  tree?: FileChanges | null;
+  tree_note?: string;
+}
+
+/** A path as it was at a checkpoint, or is now. */
+export interface FileView {
+  path: string;
+  /** the path in base64, when it is no UTF-8 */
+  raw?: string;
+  kind: 'file' | 'folder' | 'link' | 'other';
+  size: number;
+  modified_at: string;
+  /** it can be opened and restored */
+  kept: boolean;
+  why?: string;
+}
+
+export interface FileChange {
+  path: string;
+  raw?: string;
+  /** what has happened since then */
+  change: 'added' | 'changed' | 'removed';
+  then?: FileView;
+  now?: FileView;
+}
+
+export interface FileChanges {
+  items: FileChange[];
+  packages: { name: string; language: string; now: string; then: string }[];
+  /** how many more there are */
+  more?: number;
+  notes?: string[];
+}
+
+/** A file as some checkpoint has it, unlike it is now. */
+export interface Version {
+  checkpoint: string;
+  name: string;
+  created_at: string;
+  file: FileView;
+}
+
+export interface RestoredFile {
+  path: string;
+  /** what the file that was there is called now */
+  aside?: string;
+}
+
+/** What becomes of a file that is in the place of one that is restored. */
+export type Present = 'refuse' | 'keep' | 'replace';
+
+/** What comes back beside the variables. */
+export interface ApplyChoice {
+  /** the notebook's text */
+  notebook: boolean;
+  files: boolean;
+  /** other notebooks */
+  notebooks: boolean;
+  packages: boolean;
+}
+
+export const VARIABLES_ONLY: ApplyChoice = { notebook: false, files: false, notebooks: false, packages: false };
+
+export interface NewProject {
+  project: string;
+  url: string;
+  files: number;
   notes?: string[];
 }
 
@@ -313,8 +383,32 @@ export const changesOf = (checkpoint: string) => request<Changes>('GET', ofCheck
 export const changesTo = (checkpoint: string, now: string) =>
   request<Changes>('GET', ofCheckpoint(checkpoint, '/changes') + query({ now }));
 export const keepAwake = (kernel: string, seconds: number) => request<Kernel>('POST', ofKernel(kernel, 'awake'), { seconds });
-export const applyCheckpoint = (checkpoint: string, files: boolean) =>
-  request<Operation<unknown>>('POST', ofCheckpoint(checkpoint, '/apply'), { files });
+export const applyCheckpoint = (checkpoint: string, choice: ApplyChoice) =>
+  request<Operation<{ applied?: { files: number; notes?: string[] } }>>('POST', ofCheckpoint(checkpoint, '/apply'), choice);
+export const projectFrom = (checkpoint: string, name: string) =>
+  request<Operation<NewProject>>('POST', ofCheckpoint(checkpoint, '/project'), { name });
+export const filesSince = (checkpoint: string) => request<FileChanges>('GET', ofCheckpoint(checkpoint, '/files/changes'));
+/** Of a file, those that differ from the present one. */
+export const versions = (path: string) => list<Version>(inProject('versions') + query({ path }));
+export const restoreFile = (checkpoint: string, file: FileView, present: Present) =>
+  request<RestoredFile>('POST', ofCheckpoint(checkpoint, '/files/restore'), { ...pathOf(file), present });
+const pathOf = (file: { path: string; raw?: string }): Record<string, string> => (file.raw ? { raw: file.raw } : { path: file.path });
+/** The address of a file as it was. */
+export const contentAddress = (checkpoint: string, file: { path: string; raw?: string }) =>
+  settings.baseUrl + ofCheckpoint(checkpoint, '/files/content') + query(pathOf(file));
+
+/** The same for a link, which cannot send headers. */
+export const downloadAddress = (checkpoint: string, file: { path: string; raw?: string }) =>
+  contentAddress(checkpoint, file) + (settings.token ? `&token=${encodeURIComponent(settings.token)}` : '');
+
+/** Reads a file as it was. */
+export async function content(checkpoint: string, file: { path: string; raw?: string }): Promise<ArrayBuffer> {
+  const response = await ServerConnection.makeRequest(contentAddress(checkpoint, file), {}, settings);
+  if (!response.ok) {
+    throw new Problem(parseProblem(await response.text()), response.status);
+  }
+  return response.arrayBuffer();
+}
 export const branchCheckpoint = (checkpoint: string) =>
   request<Operation<Branched>>('POST', ofCheckpoint(checkpoint, '/branch'));
 export const renameCheckpoint = (checkpoint: string, name: string) =>

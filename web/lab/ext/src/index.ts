@@ -6,11 +6,13 @@ import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
+import { IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import { KernelBadge } from './badge';
 import { undoCell } from './apply';
 import { CheckpointPanel, keepAwake, saveCheckpoint } from './checkpoints';
 import { ConfigurationButton } from './configuration';
 import { tellDeaths } from './died';
+import { showVersions } from './files';
 import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
@@ -177,6 +179,31 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
       if (id === current.id) {
         app.commands.notifyCommandChanged('cellar:hibernate');
         app.commands.notifyCommandChanged('cellar:resume');
+      }
+    });
+  }
+};
+
+const versions: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:versions',
+  description: 'Earlier versions of files, as checkpoints have them.',
+  autoStart: true,
+  requires: [IFileBrowserFactory],
+  activate: (app: JupyterFrontEnd, factory: IFileBrowserFactory) => {
+    const chosen = () => {
+      const item = factory.tracker.currentWidget?.selectedItems().next();
+      return item && !item.done && item.value.type !== 'directory' ? item.value.path : undefined;
+    };
+    app.commands.addCommand('cellar:versions', {
+      label: 'Earlier Versions…',
+      caption: 'This file as checkpoints have it: open, compare, restore',
+      isEnabled: () => !!hub.project && !!chosen(),
+      execute: async () => {
+        const path = chosen();
+        if (path) {
+          await showVersions(path);
+          await factory.tracker.currentWidget?.model.refresh();
+        }
       }
     });
   }
@@ -362,4 +389,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, variables, publish, runs, marks, notify, restart, died, saving, language, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, versions, variables, publish, runs, marks, notify, restart, died, saving, language, wording, status, home, plugin];

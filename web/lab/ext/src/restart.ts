@@ -30,6 +30,6 @@ export function offerUndo(tracker: INotebookTracker, kernels: IKernels): void {
 const undo = (checkpoint: string) =>
   track(
     'Undoing the restart',
-    () => hub.applyCheckpoint(checkpoint, false),
+    () => hub.applyCheckpoint(checkpoint, hub.VARIABLES_ONLY),
     'The kernel is what it was before the restart.'
   );
