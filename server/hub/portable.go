@@ -78,6 +78,9 @@ func (h *Hub) KeepVariables(ctx context.Context, l *Live, name string, o *Operat
 	if err != nil {
 		return Checkpoint{}, none, err
 	}
+	if err := h.MayAdd(ctx, p); err != nil {
+		return Checkpoint{}, none, err
+	}
 	c := h.newCheckpoint(l, KindVariables, name)
 	c.Pinned = true
 	dir := h.vaultDir(c.ID)
