@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"cellar/internal/fault"
@@ -23,7 +25,12 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request) {
 		s.Fail(w, r, fault.New(fault.Denied, "not_signed_in", "A call needs the node's API key: Authorization: Bearer KEY."))
 		return
 	}
-	n, err := s.hub.CheckKey(r.Context(), r.PathValue("id"), key)
+	id, revision, err := chosen(r)
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	n, err := s.hub.CheckKey(r.Context(), id, key)
 	if err != nil {
 		if errors.Is(err, fault.NotFound) {
 			err = fault.New(fault.Denied, "wrong_key", "There is no node by that ID, or the key is not for it.")
@@ -38,12 +45,16 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request) {
 		err = fault.Wrap(fault.Invalid, "bad_body", "The request could not be read.", err)
 	}
 	var out json.RawMessage
+	var by int
 	if err == nil {
 		ctx, cancel := context.WithTimeout(r.Context(), callLimit)
 		defer cancel()
-		out, err = s.hub.CallNode(ctx, n, body)
+		out, by, err = s.hub.CallNode(ctx, n, revision, body)
 	}
 	s.metrics.call(n, err, time.Since(start))
+	if by > 0 {
+		w.Header().Set(revisionHeader, strconv.Itoa(by))
+	}
 	if err != nil {
 		s.failCall(w, r, err)
 		return
@@ -51,6 +62,29 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Write(out)
+}
+
+// revisionHeader names a revision: in a request the one that is to answer, in an
+// answer the one that has.
+const revisionHeader = "Cellar-Revision"
+
+// chosen splits what a call names: NODE, or NODE@REVISION, or the revision in a
+// header. 0 is the current one.
+func chosen(r *http.Request) (id string, revision int, err error) {
+	id, number, named := strings.Cut(r.PathValue("id"), "@")
+	if header := r.Header.Get(revisionHeader); header != "" {
+		if named && number != header {
+			return id, 0, fault.New(fault.Invalid, "revision_twice", "The address and the header "+revisionHeader+" name different revisions.")
+		}
+		number, named = header, true
+	}
+	if !named {
+		return id, 0, nil
+	}
+	if revision, err = strconv.Atoi(number); err != nil || revision < 1 {
+		return id, 0, fault.Newf(fault.Invalid, "revision_invalid", "%.20q is not the number of a revision.", number)
+	}
+	return id, revision, nil
 }
 
 // failCall tells an error of the person's own code with its name and place.

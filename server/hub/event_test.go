@@ -23,6 +23,12 @@ func (s NodeStore) Node(_ context.Context, id string) (Node, error) {
 
 func (s *NodeStore) DeleteNode(context.Context, string) error { s.node = nil; return nil }
 
+func (NodeStore) Revision(context.Context, string, int) (Revision, error) {
+	return Revision{}, fault.New(fault.NotFound, "not_found", "none")
+}
+
+func (NodeStore) Revisions(context.Context, string) ([]Revision, error) { return nil, nil }
+
 func (NodeStore) Checkpoint(context.Context, string, string) (Checkpoint, error) {
 	return Checkpoint{}, fault.New(fault.NotFound, "not_found", "none")
 }
@@ -30,7 +36,7 @@ func (NodeStore) Checkpoint(context.Context, string, string) (Checkpoint, error)
 func TestFollowersAreToldOfNodes(t *testing.T) {
 	h := &Hub{Config: Config{Data: t.TempDir()}, Store: &NodeStore{node: &Node{ID: "digit-1", Project: "p", Name: "digit"}}, Log: slog.New(slog.DiscardHandler)}
 	h.ctx = t.Context()
-	h.nodes.h, h.nodes.pools = h, map[string]*pool{}
+	h.nodes.h, h.nodes.pools = h, map[target]*pool{}
 	mine, stop := h.Follow("p")
 	defer stop()
 	theirs, stopTheirs := h.Follow("q")
@@ -48,7 +54,7 @@ func TestFollowersAreToldOfNodes(t *testing.T) {
 		}
 		return v
 	}
-	p := h.nodes.pool(Node{ID: "digit-1", Project: "p"})
+	p := h.nodes.pool("p", target{"digit-1", 1})
 	p.Put(&instance{h: h, done: make(chan struct{})})
 	if v := next("an instance is there"); v.State != "running" || v.Instances != 1 || v.Gone {
 		t.Errorf("%+v", v)
@@ -58,7 +64,7 @@ func TestFollowersAreToldOfNodes(t *testing.T) {
 	}
 	// Its instance was never started, so that there is nothing to end.
 	p.Pool.Changed = nil
-	h.nodes.pools = map[string]*pool{}
+	h.nodes.pools = map[target]*pool{}
 	if err := h.DeleteNode(t.Context(), Project{ID: "p"}, "digit-1"); err != nil {
 		t.Fatal(err)
 	}

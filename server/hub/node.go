@@ -26,24 +26,28 @@ type NodeView struct {
 	Configuration string       `json:"configuration"`
 	Inputs        []node.Field `json:"inputs"`
 	Outputs       []node.Field `json:"outputs"`
+	Revision      int          `json:"revision" doc:"the current one, which answers calls that name none"`
 	Instances     int          `json:"instances"`
 	Calls         int64        `json:"calls"`
 	Errors        int64        `json:"errors"`
 	ColdStarts    int64        `json:"cold_starts"`
 	CreatedAt     time.Time    `json:"created_at"`
+	Active        int          `json:"active" doc:"calls that are answered now"`
 	Gone          bool         `json:"gone,omitempty" doc:"in events only: the node was deleted"`
 }
 
 // NodeView returns what is shown of a node.
-func (h *Hub) NodeView(n Node) NodeView {
-	v := NodeView{
-		ID: n.ID, Name: n.Name, Project: n.Project, State: "idle", URL: "/nodes/" + n.ID + "/execute", Notebook: n.Notebook,
-		Cell: n.Cell, Configuration: n.Configuration, CreatedAt: n.CreatedAt,
+func (h *Hub) NodeView(ctx context.Context, n Node) NodeView {
+	v := NodeView{ID: n.ID, Name: n.Name, Project: n.Project, State: "idle", URL: "/nodes/" + n.ID + "/execute", Revision: n.Current, CreatedAt: n.CreatedAt}
+	if r, err := h.Store.Revision(ctx, n.ID, n.Current); err == nil {
+		v.Notebook, v.Cell, v.Configuration = r.Notebook, r.Cell, r.Configuration
+		json.Unmarshal(r.Inputs, &v.Inputs)
+		json.Unmarshal(r.Outputs, &v.Outputs)
+	} else if !errors.Is(err, fault.NotFound) {
+		h.Log.Warn("a node is shown without its revision", "node", n.ID, "error", err)
 	}
-	json.Unmarshal(n.Inputs, &v.Inputs)
-	json.Unmarshal(n.Outputs, &v.Outputs)
-	s := h.nodes.stats(n.ID)
-	v.Instances, v.Calls, v.Errors, v.ColdStarts, v.StateDetail = s.Instances, s.Calls, s.Errors, s.ColdStarts, s.LastError
+	s := h.nodes.stats(n.ID, 0)
+	v.Instances, v.Calls, v.Errors, v.ColdStarts, v.Active, v.StateDetail = s.Instances, s.Calls, s.Errors, s.ColdStarts, s.Active, s.LastError
 	switch {
 	case n.Paused:
 		v.State = "paused"
@@ -72,47 +76,95 @@ func (h *Hub) CheckKey(ctx context.Context, id, key string) (Node, error) {
 	return n, nil
 }
 
-// CallNode runs one call on a node. body is the caller's JSON.
-func (h *Hub) CallNode(ctx context.Context, n Node, body []byte) (json.RawMessage, error) {
+// CallNode runs one call on a revision of a node, 0 for its current one, and
+// tells which it was. body is the caller's JSON.
+func (h *Hub) CallNode(ctx context.Context, n Node, revision int, body []byte) (out json.RawMessage, by int, err error) {
+	// A pool is closed under a call when somebody pauses the node or deletes the
+	// revision just now; the records then say what to do instead.
+	for range 3 {
+		out, by, err = h.callOnce(ctx, n, revision, body)
+		if !errors.Is(err, node.ErrGone) {
+			break
+		}
+		now, e := h.Store.Node(ctx, n.ID)
+		if e != nil {
+			return nil, by, errors.Join(errNoNode, e)
+		}
+		n = now
+	}
+	return out, by, err
+}
+
+func (h *Hub) callOnce(ctx context.Context, n Node, revision int, body []byte) (json.RawMessage, int, error) {
 	if n.Paused {
-		return nil, fault.New(fault.Unavailable, "node_paused", "This node is paused.")
+		return nil, 0, fault.New(fault.Unavailable, "node_paused", "This node is paused.")
+	}
+	if revision == 0 {
+		revision = n.Current
+	}
+	r, err := h.revision(ctx, n, revision)
+	if err != nil {
+		return nil, revision, err
 	}
 	var inputs []node.Field
-	if err := json.Unmarshal(n.Inputs, &inputs); err != nil {
-		return nil, err
+	if err := json.Unmarshal(r.Inputs, &inputs); err != nil {
+		return nil, revision, err
 	}
 	if err := node.CheckCall(inputs, body); err != nil {
-		return nil, err
+		return nil, revision, err
 	}
 	var out json.RawMessage
-	err := h.nodes.pool(n).Call(ctx, func(conn net.Conn) error {
+	err = h.nodes.pool(n.Project, target{n.ID, revision}).Call(ctx, func(conn net.Conn) error {
 		var err error
 		out, err = node.Call(ctx, conn, body)
 		return err
 	})
-	return out, err
+	return out, revision, err
+}
+
+// PauseNode makes a node refuse calls, after those under way, or take them again.
+func (h *Hub) PauseNode(ctx context.Context, n Node, paused bool) (NodeView, error) {
+	release, err := h.nodes.deeds.take(ctx, n.ID)
+	if err != nil {
+		return NodeView{}, err
+	}
+	defer release()
+	if n, err = h.Store.Node(ctx, n.ID); err != nil {
+		return NodeView{}, err
+	}
+	n.Paused = paused
+	ctx = context.WithoutCancel(ctx)
+	if err := h.Store.PutNode(ctx, n); err != nil {
+		return NodeView{}, err
+	}
+	h.nodeChanged(n.ID)
+	if paused {
+		h.nodes.drain(ctx, n.ID, 0)
+		h.nodeChanged(n.ID)
+	}
+	return h.NodeView(ctx, n), nil
 }
 
 // DeleteNode removes a node and what it kept.
 func (h *Hub) DeleteNode(ctx context.Context, p Project, id string) error {
-	n, err := h.Store.Node(ctx, id)
-	if err == nil && n.Project != p.ID {
-		err = errNoNode
-	}
+	n, err := h.NodeOf(ctx, p, id)
 	if err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
+	list, err := h.Store.Revisions(ctx, id)
+	if err != nil {
+		return err
+	}
 	if err := h.Store.DeleteNode(ctx, id); err != nil {
 		return err
 	}
 	h.events.send(Event{Project: p.ID, Type: "node", Data: NodeView{ID: id, Name: n.Name, Project: p.ID, Gone: true}})
 	h.nodes.drop(id)
-	err = os.RemoveAll(h.nodeDir(id))
-	if c, e := h.Store.Checkpoint(ctx, p.ID, n.Checkpoint); e == nil && c.Kind == KindPublish {
-		err = errors.Join(err, h.DeleteCheckpoint(ctx, p.ID, c.ID))
+	for _, r := range list {
+		err = errors.Join(err, h.removeFiles(ctx, p, r))
 	}
-	return err
+	return errors.Join(err, os.RemoveAll(h.nodeDir(id)))
 }
 
 // nodeChanged tells followers of a node's project how the node is now. One that
@@ -122,7 +174,7 @@ func (h *Hub) nodeChanged(id string) {
 	if err == nil {
 		h.nodes.tell.Lock()
 		defer h.nodes.tell.Unlock()
-		h.events.send(Event{Project: n.Project, Type: "node", Data: h.NodeView(n)})
+		h.events.send(Event{Project: n.Project, Type: "node", Data: h.NodeView(h.ctx, n)})
 	} else if !errors.Is(err, fault.NotFound) {
 		h.Log.Warn("followers are not told of a node", "node", id, "error", err)
 	}

@@ -110,11 +110,24 @@ type Checkpoint struct {
 	CreatedAt time.Time
 }
 
-// Node is a published cell.
+// Node is something callable. What it serves is in its revisions.
 type Node struct {
-	ID            string
-	Project       string
-	Name          string
+	ID        string
+	Project   string
+	Name      string
+	Current   int // the revision that answers calls which name none
+	Last      int // the highest number given so far
+	KeyHash   []byte
+	Paused    bool
+	CreatedAt time.Time
+}
+
+// Revision is an immutable version of a node: a cell, and the state it starts
+// from.
+type Revision struct {
+	Node          string
+	Number        int // from 1
+	Files         int // the revision whose folder it is served from
 	Checkpoint    string
 	Configuration string
 	Notebook      string
@@ -122,8 +135,8 @@ type Node struct {
 	Source        string
 	Inputs        json.RawMessage
 	Outputs       json.RawMessage
-	KeyHash       []byte
-	Paused        bool
+	Author        string // the person's name at the time; empty: not known
+	Note          string
 	CreatedAt     time.Time
 }
 
@@ -166,10 +179,19 @@ type Store interface {
 	StoredCheckpoint(ctx context.Context, id string, added int64) error
 	DeleteCheckpoint(ctx context.Context, id string) error
 
-	PutNode(ctx context.Context, n Node) error
+	// AddRevision adds a revision and makes it the node's current one, in one
+	// step; the first adds the node too. A node that is gone is fault.NotFound.
+	AddRevision(ctx context.Context, n Node, r Revision) error
+	Revision(ctx context.Context, node string, number int) (Revision, error)
+	Revisions(ctx context.Context, node string) ([]Revision, error) // newest first; an empty node means all
+	// DeleteRevision never deletes a current one: that is fault.NotFound.
+	DeleteRevision(ctx context.Context, node string, number int) error
+	// SetCurrent answers fault.NotFound when there is no such revision.
+	SetCurrent(ctx context.Context, node string, number int) error
+	PutNode(ctx context.Context, n Node) error // name, key and whether it is paused
 	Node(ctx context.Context, id string) (Node, error)
 	Nodes(ctx context.Context, project string) ([]Node, error)
-	DeleteNode(ctx context.Context, id string) error
+	DeleteNode(ctx context.Context, id string) error // with its revisions
 
 	PutWebhook(ctx context.Context, w Webhook) error
 	Webhooks(ctx context.Context) ([]Webhook, error)
