@@ -135,6 +135,7 @@ func (s *Server) routes() *echo.Echo {
 	e.Any("/projects/:project", echo.WrapHandler(http.HandlerFunc(s.project)))
 	e.Any("/projects/:project/*", echo.WrapHandler(http.HandlerFunc(s.project)))
 	at("POST", "/nodes/:id/execute", s.execute)
+	at("POST", "/aliases/:id/execute", s.execute)
 	return e
 }
 
@@ -163,7 +164,7 @@ func (s *Server) api() (huma.API, http.Handler) {
 	}
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError { return s.humaError(status, msg, errs) }
 	api.Register(a, api.Deps{
-		Hub: s.hub, Who: Who, By: by, Seed: s.Seed, Base: s.Base, Doctor: s.Doctor, Gone: s.Trees.Drop,
+		Hub: s.hub, Who: Who, By: by, Seed: s.Seed, Base: s.Base, Doctor: s.Doctor, Gone: s.Trees.Drop, NodeGone: func(id string) { s.metrics.nodes.forget("node", id) }, AliasGone: func(id string) { s.metrics.aliases.forget("alias", id) },
 		Fail: func(ctx context.Context, err error) error {
 			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "/api/v1", nil)
 			return s.problemOf(r, err)

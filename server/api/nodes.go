@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"cellar/node"
 	"cellar/server/hub"
 )
 
@@ -62,7 +63,18 @@ func (x *api) nodes() {
 		if err != nil {
 			return nil, err
 		}
-		return nil, x.Hub.DeleteNode(ctx, p, n.ID)
+		if err := x.Hub.DeleteNode(ctx, p, n.ID); err != nil {
+			return nil, err
+		}
+		x.NodeGone(n.ID)
+		return nil, nil
+	})
+	add(x, get, "/projects/{p}/nodes/{n}/figures", "The last hour of a node, by the minute", ok, func(ctx context.Context, in *InNode) (*body[list[node.Minute]], error) {
+		_, n, err := x.node(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return listOf(x.Hub.FiguresOf(n.ID)), nil
 	})
 	for deed, paused := range map[string]bool{"pause": true, "resume": false} {
 		add(x, post, "/projects/{p}/nodes/{n}/"+deed, map[bool]string{true: "Refuse calls of a node, after those under way", false: "Take calls again"}[paused], ok,

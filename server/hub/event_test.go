@@ -27,6 +27,8 @@ func (NodeStore) Revision(context.Context, string, int) (Revision, error) {
 	return Revision{}, fault.New(fault.NotFound, "not_found", "none")
 }
 
+func (NodeStore) Aliases(context.Context, string) ([]Alias, error) { return nil, nil }
+
 func (NodeStore) Revisions(context.Context, string) ([]Revision, error) { return nil, nil }
 
 func (NodeStore) Checkpoint(context.Context, string, string) (Checkpoint, error) {

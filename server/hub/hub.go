@@ -83,6 +83,9 @@ type Hub struct {
 	session sync.Mutex // one session is opened at a time: four clients, one kernel
 
 	nodes     instances
+	keys      keyring
+	watches   watches
+	figures   figures
 	terminals terminals
 	apps      apps
 
@@ -125,6 +128,9 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	if err := h.openWebhooks(ctx); err != nil { // before any run's end is found
 		return nil, fmt.Errorf("webhooks: %w", err)
 	}
+	if err := h.openKeys(ctx); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
 	if err := h.reconcile(ctx); err != nil {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
 	}
@@ -149,6 +155,7 @@ func (h *Hub) Close() {
 	}
 	h.Operations.wg.Wait() // a switch under way is finished, not cut
 	h.nodes.close()
+	h.noteKeys(context.WithoutCancel(h.ctx))
 	h.stop()
 	for _, l := range list {
 		l.unlink()

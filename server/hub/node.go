@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"net"
@@ -61,65 +60,58 @@ func (h *Hub) NodeView(ctx context.Context, n Node) NodeView {
 	return v
 }
 
-var errNoNode = fault.New(fault.NotFound, "node_not_found", "There is no node by that ID, or the key is not for it.")
+var errNoNode = fault.New(fault.NotFound, "node_not_found", "There is no node by that ID in this project.")
 
-// CheckKey finds a node that key may call. A wrong key and a wrong ID look the
-// same.
-func (h *Hub) CheckKey(ctx context.Context, id, key string) (Node, error) {
-	n, err := h.Store.Node(ctx, id)
-	if err != nil && !errors.Is(err, fault.NotFound) {
-		return n, err
-	}
-	if err != nil || subtle.ConstantTimeCompare(HashSecret(key), n.KeyHash) != 1 {
-		return Node{}, errNoNode
-	}
-	return n, nil
-}
-
-// CallNode runs one call on a revision of a node, 0 for its current one, and
-// tells which it was. body is the caller's JSON.
-func (h *Hub) CallNode(ctx context.Context, n Node, revision int, body []byte) (out json.RawMessage, by int, err error) {
+// CallNode runs one call on a revision of a node, 0 for its current one. body
+// makes the call's JSON for the inputs of the revision.
+func (h *Hub) CallNode(ctx context.Context, n Node, revision int, body func(inputs []node.Field) ([]byte, error)) (a Answer, err error) {
 	// A pool is closed under a call when somebody pauses the node or deletes the
 	// revision just now; the records then say what to do instead.
 	for range 3 {
-		out, by, err = h.callOnce(ctx, n, revision, body)
-		if !errors.Is(err, node.ErrGone) {
+		if a, err = h.callOnce(ctx, n, revision, body); !errors.Is(err, node.ErrGone) {
 			break
 		}
 		now, e := h.Store.Node(ctx, n.ID)
 		if e != nil {
-			return nil, by, errors.Join(errNoNode, e)
+			return a, errors.Join(errNoNode, e)
 		}
 		n = now
 	}
-	return out, by, err
+	return a, err
 }
 
-func (h *Hub) callOnce(ctx context.Context, n Node, revision int, body []byte) (json.RawMessage, int, error) {
+func (h *Hub) callOnce(ctx context.Context, n Node, revision int, body func([]node.Field) ([]byte, error)) (Answer, error) {
 	if n.Paused {
-		return nil, 0, fault.New(fault.Unavailable, "node_paused", "This node is paused.")
+		return Answer{Node: n}, fault.New(fault.Unavailable, "node_paused", "This node is paused.")
 	}
 	if revision == 0 {
 		revision = n.Current
 	}
+	a := Answer{Node: n}
 	r, err := h.revision(ctx, n, revision)
 	if err != nil {
-		return nil, revision, err
+		return a, err
 	}
+	a.Revision = revision
 	var inputs []node.Field
 	if err := json.Unmarshal(r.Inputs, &inputs); err != nil {
-		return nil, revision, err
+		return a, err
 	}
-	if err := node.CheckCall(inputs, body); err != nil {
-		return nil, revision, err
+	input, err := body(inputs)
+	if err == nil {
+		err = node.CheckCall(inputs, input)
 	}
-	var out json.RawMessage
-	err = h.nodes.pool(n.Project, target{n.ID, revision}).Call(ctx, func(conn net.Conn) error {
+	if err != nil {
+		return a, err
+	}
+	pool := h.nodes.pool(n.Project, target{n.ID, revision})
+	err = pool.Call(ctx, func(conn net.Conn) error {
+		h.see(n.ID, pool.Stats())
 		var err error
-		out, err = node.Call(ctx, conn, body)
+		a.Outputs, err = node.Call(ctx, conn, input)
 		return err
 	})
-	return out, revision, err
+	return a, err
 }
 
 // PauseNode makes a node refuse calls, after those under way, or take them again.
@@ -151,6 +143,14 @@ func (h *Hub) DeleteNode(ctx context.Context, p Project, id string) error {
 	if err != nil {
 		return err
 	}
+	release, err := h.nodes.deeds.take(ctx, "use/"+p.ID)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := h.usedBy(ctx, n, 0); err != nil {
+		return err
+	}
 	ctx = context.WithoutCancel(ctx)
 	list, err := h.Store.Revisions(ctx, id)
 	if err != nil {
@@ -158,6 +158,9 @@ func (h *Hub) DeleteNode(ctx context.Context, p Project, id string) error {
 	}
 	if err := h.Store.DeleteNode(ctx, id); err != nil {
 		return err
+	}
+	if err := h.unscope(ctx, p.ID, id); err != nil {
+		h.Log.Warn("keys of a deleted node are left", "node", id, "error", err)
 	}
 	h.events.send(Event{Project: p.ID, Type: "node", Data: NodeView{ID: id, Name: n.Name, Project: p.ID, Gone: true}})
 	h.nodes.drop(id)

@@ -170,7 +170,7 @@ func (h *Hub) Publish(ctx context.Context, by User, p Project, pub Publication, 
 		return nil, err
 	}
 	defer release()
-	n, key, err := h.nodeFor(ctx, p, pub)
+	n, err := h.nodeFor(ctx, p, pub)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +201,14 @@ func (h *Hub) Publish(ctx context.Context, by User, p Project, pub Publication, 
 	}
 	r.Inputs, _ = json.Marshal(pub.Inputs)
 	r.Outputs, _ = json.Marshal(pub.Outputs)
-	if err := h.introduce(ctx, p, n, r, o); err != nil {
+	var first []Key
+	key := ""
+	if n.Last == 0 {
+		var k Key
+		k, key = newKey(p.ID, "first", by.Name, n.ID)
+		first = append(first, k)
+	}
+	if err := h.introduce(ctx, p, n, r, o, first...); err != nil {
 		return nil, h.unpublish(ctx, p, r, err)
 	}
 	done := &Published{ID: n.ID, URL: "/nodes/" + n.ID + "/execute", Key: key, Revision: r.Number, Message: "The node " + n.Name + " is new."}
@@ -212,27 +219,26 @@ func (h *Hub) Publish(ctx context.Context, by User, p Project, pub Publication, 
 }
 
 // nodeFor finds the node that a publication is a revision of, or makes the record
-// of a new one, with its key.
-func (h *Hub) nodeFor(ctx context.Context, p Project, pub Publication) (n Node, key string, err error) {
+// of a new one.
+func (h *Hub) nodeFor(ctx context.Context, p Project, pub Publication) (n Node, err error) {
 	list, err := h.Store.Nodes(ctx, p.ID)
 	if err != nil {
-		return n, "", err
+		return n, err
 	}
 	list = slices.DeleteFunc(list, func(n Node) bool { return n.Name != pub.Name || (pub.Node != "" && n.ID != pub.Node) })
 	switch {
 	case len(list) == 1:
-		return list[0], "", nil
+		return list[0], nil
 	case len(list) > 1: // from before nodes had revisions
-		return n, "", fault.Newf(fault.Conflict, "node_ambiguous", "%d nodes are named %q. Say by its ID which one gets the revision, or choose another name.", len(list), pub.Name)
+		return n, fault.Newf(fault.Conflict, "node_ambiguous", "%d nodes are named %q. Say by its ID which one gets the revision, or choose another name.", len(list), pub.Name)
 	case pub.Node != "":
-		return n, "", errNoNode
+		return n, errNoNode
 	}
-	key = "cellar_" + Secret()
-	return Node{ID: nodeID(pub.Name), Project: p.ID, Name: pub.Name, KeyHash: HashSecret(key), CreatedAt: time.Now()}, key, nil
+	return Node{ID: nodeID(pub.Name), Project: p.ID, Name: pub.Name, CreatedAt: time.Now()}, nil
 }
 
 // introduce brings a revision to where it can answer, and makes it current.
-func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *Operation) error {
+func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *Operation, first ...Key) error {
 	if err := h.step("publish.kept"); err != nil {
 		return err
 	}
@@ -250,7 +256,7 @@ func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *O
 	}
 	err = errors.Join(h.step("publish.warmed"), context.Cause(ctx))
 	if err == nil {
-		err = h.Store.AddRevision(context.WithoutCancel(ctx), n, r)
+		err = h.Store.AddRevision(context.WithoutCancel(ctx), n, r, first...)
 	}
 	if errors.Is(err, fault.NotFound) {
 		err = fault.Wrap(fault.Conflict, "node_gone", "The node was deleted meanwhile.", err)
@@ -258,6 +264,9 @@ func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *O
 	if err != nil {
 		inst.Close()
 		return err
+	}
+	for _, k := range first {
+		h.keys.put(k)
 	}
 	h.nodes.pool(n.Project, target{n.ID, r.Number}).Put(inst)
 	h.nodeChanged(n.ID)

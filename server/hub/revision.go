@@ -211,8 +211,8 @@ func (h *Hub) DeleteRevision(ctx context.Context, p Project, n Node, number int)
 		return fault.Newf(fault.Conflict, "revision_in_use", "Revision %d is the current one of the node %q. Make another one current first.", number, n.Name)
 	}
 	ctx = context.WithoutCancel(ctx)
-	if err := h.Store.DeleteRevision(ctx, n.ID, number); err != nil {
-		return err // it has just become current
+	if err := h.forgetRevision(ctx, n, number); err != nil {
+		return err
 	}
 	if err := h.step("revision.deleted"); err != nil {
 		return err
@@ -220,6 +220,19 @@ func (h *Hub) DeleteRevision(ctx context.Context, p Project, n Node, number int)
 	h.nodes.drain(ctx, n.ID, number)
 	h.nodeChanged(n.ID)
 	return h.removeFiles(ctx, p, r)
+}
+
+// forgetRevision deletes the record, while no alias can be led to it.
+func (h *Hub) forgetRevision(ctx context.Context, n Node, number int) error {
+	release, err := h.nodes.deeds.take(ctx, "use/"+n.Project)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := h.usedBy(ctx, n, number); err != nil {
+		return err
+	}
+	return h.Store.DeleteRevision(ctx, n.ID, number) // not when it has just become current
 }
 
 // servesFrom reports a revision that is served from a checkpoint.

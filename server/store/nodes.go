@@ -7,11 +7,11 @@ import (
 	"cellar/server/hub"
 )
 
-const nodeColumns = "id, project, name, current, last, key_hash, paused, created_at"
+const nodeColumns = "id, project, name, current, last, paused, created_at"
 
 func scanNode(r row) (n hub.Node, err error) {
 	var created int64
-	err = r.Scan(&n.ID, &n.Project, &n.Name, &n.Current, &n.Last, &n.KeyHash, &n.Paused, &created)
+	err = r.Scan(&n.ID, &n.Project, &n.Name, &n.Current, &n.Last, &n.Paused, &created)
 	n.CreatedAt = at(created)
 	return n, err
 }
@@ -19,7 +19,7 @@ func scanNode(r row) (n hub.Node, err error) {
 // PutNode implements hub.Store.
 func (s *Store) PutNode(ctx context.Context, n hub.Node) error {
 	defer s.nodes.forget()
-	return s.exec(ctx, "UPDATE nodes SET name = ?, paused = ?, key_hash = ? WHERE id = ?", n.Name, n.Paused, n.KeyHash, n.ID)
+	return s.exec(ctx, "UPDATE nodes SET name = ?, paused = ? WHERE id = ?", n.Name, n.Paused, n.ID)
 }
 
 // Node implements hub.Store.
@@ -58,7 +58,7 @@ func scanRevision(r row) (v hub.Revision, err error) {
 }
 
 // AddRevision implements hub.Store.
-func (s *Store) AddRevision(ctx context.Context, n hub.Node, r hub.Revision) error {
+func (s *Store) AddRevision(ctx context.Context, n hub.Node, r hub.Revision, first ...hub.Key) error {
 	defer s.nodes.forget()
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *Store) AddRevision(ctx context.Context, n hub.Node, r hub.Revision) err
 	}
 	defer tx.Rollback()
 	if r.Number == 1 {
-		_, err = tx.ExecContext(ctx, "INSERT INTO nodes ("+nodeColumns+") VALUES (?,?,?,1,1,?,?,?)", n.ID, n.Project, n.Name, n.KeyHash, n.Paused, ms(n.CreatedAt))
+		_, err = tx.ExecContext(ctx, "INSERT INTO nodes ("+nodeColumns+") VALUES (?,?,?,1,1,?,?)", n.ID, n.Project, n.Name, n.Paused, ms(n.CreatedAt))
 	} else {
 		var id string
 		err = tx.QueryRowContext(ctx, "UPDATE nodes SET current = ?, last = ? WHERE id = ? AND last < ? RETURNING id", r.Number, r.Number, n.ID, r.Number).Scan(&id)
@@ -77,6 +77,11 @@ func (s *Store) AddRevision(ctx context.Context, n hub.Node, r hub.Revision) err
 	if _, err := tx.ExecContext(ctx, "INSERT INTO revisions ("+revisionColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		n.ID, r.Number, r.Files, r.Checkpoint, r.Configuration, r.Notebook, r.Cell, r.Source, string(r.Inputs), string(r.Outputs), r.Author, r.Note, ms(r.CreatedAt)); err != nil {
 		return classify(err)
+	}
+	for _, k := range first {
+		if err := putKey(ctx, tx, k); err != nil {
+			return err
+		}
 	}
 	return classify(tx.Commit())
 }

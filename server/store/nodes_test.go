@@ -24,11 +24,11 @@ func TestNodes(t *testing.T) {
 	s, _ := open(t)
 	ctx := t.Context()
 	addProject(t, s, "a")
-	n := hub.Node{ID: "n1", Project: "a", Name: "N", Current: 1, Last: 1, KeyHash: []byte{1, 0, 255}, CreatedAt: now}
+	n := hub.Node{ID: "n1", Project: "a", Name: "N", Current: 1, Last: 1, CreatedAt: now}
 	class(t, "a second revision of nothing", s.AddRevision(ctx, n, someRevision(2)), fault.NotFound)
 	ok(t, s.AddRevision(ctx, n, someRevision(1)))
 	class(t, "the first one twice", s.AddRevision(ctx, n, someRevision(1)), fault.Conflict)
-	n.Name, n.Paused, n.KeyHash = "M", true, []byte{9}
+	n.Name, n.Paused = "M", true
 	ok(t, s.PutNode(ctx, n))
 	got, err := s.Node(ctx, "n1")
 	ok(t, err)
@@ -57,7 +57,7 @@ func TestRevisions(t *testing.T) {
 		ok(t, err)
 		same(t, "current", n.Current, want)
 	}
-	n := hub.Node{ID: "n1", Project: "a", Name: "N", KeyHash: []byte{1}, CreatedAt: now}
+	n := hub.Node{ID: "n1", Project: "a", Name: "N", CreatedAt: now}
 	for number := 1; number <= 3; number++ {
 		ok(t, s.AddRevision(ctx, n, someRevision(number)))
 		current(number)
@@ -99,7 +99,10 @@ func TestANodeBecomesRevisionOne(t *testing.T) {
 	defer s.Close()
 	n, err := s.Node(t.Context(), "n1")
 	ok(t, err)
-	same(t, "the node", n, hub.Node{ID: "n1", Project: "a", Name: "N", Current: 1, Last: 1, KeyHash: []byte{1}, Paused: true, CreatedAt: now})
+	same(t, "the node", n, hub.Node{ID: "n1", Project: "a", Name: "N", Current: 1, Last: 1, Paused: true, CreatedAt: now})
+	keys, err := s.CallKeys(t.Context())
+	ok(t, err)
+	same(t, "its key", keys, []hub.Key{{ID: "first-n1", Project: "a", Name: "first", Hash: []byte{1}, OldHash: []byte{}, Scope: []string{"n1"}, CreatedAt: now}})
 	want := someRevision(1)
 	want.Author, want.Note = "", ""
 	got, err := s.Revision(t.Context(), "n1", 1)

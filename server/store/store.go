@@ -33,6 +33,7 @@ type Store struct {
 	sessions  recent[[]hub.Session]
 	nodes     recent[hub.Node]
 	revisions recent[hub.Revision]
+	aliases   recent[hub.Alias]
 }
 
 // Open opens or makes the database, copying it before a migration changes it.

@@ -330,7 +330,7 @@ func TestAProjectTakesAllWithIt(t *testing.T) {
 		ok(t, s.PutKernel(ctx, someKernel(kernel.ID("k"+id), id)))
 		ok(t, s.PutSession(ctx, hub.Session{ID: "s" + id, Project: id, Kernel: kernel.ID("k" + id)}))
 		ok(t, s.PutCheckpoint(ctx, hub.Checkpoint{ID: "c" + id, Project: id}))
-		ok(t, s.AddRevision(ctx, hub.Node{ID: "n" + id, Project: id, KeyHash: []byte{}}, hub.Revision{Number: 1}))
+		ok(t, s.AddRevision(ctx, hub.Node{ID: "n" + id, Project: id}, hub.Revision{Number: 1}))
 	}
 	ok(t, s.DeleteProject(ctx, "a"))
 	for _, table := range []string{"projects", "kernels", "sessions", "checkpoints", "nodes"} {

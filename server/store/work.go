@@ -62,6 +62,7 @@ func (s *Store) DeleteProject(ctx context.Context, id string) error {
 	defer s.projects.forget()
 	defer s.nodes.forget()
 	defer s.revisions.forget()
+	defer s.aliases.forget()
 	return s.exec(ctx, "DELETE FROM projects WHERE id = ?", id)
 }
 
