@@ -201,13 +201,9 @@ func (p *Pool) start(ctx context.Context, done chan struct{}) {
 	if err != nil {
 		p.stats.LastError = fault.Sentence(err)
 	}
-	p.instance = inst
-	if err != nil {
-		p.instance = nil
-	}
-	late := p.closed && p.instance != nil
-	if late {
-		p.instance = nil
+	late := err == nil && (p.closed || p.instance != nil) // Put may have brought one meanwhile
+	if err == nil && !late {
+		p.instance = inst
 	}
 	p.mu.Unlock()
 	if late {

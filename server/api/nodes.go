@@ -93,7 +93,7 @@ func (x *api) nodes() {
 // InNode is a request about a node.
 type InNode struct {
 	InProject
-	N string `path:"n" doc:"the node's ID"`
+	N string `path:"n" doc:"the node's ID, or its name where no other has it"`
 }
 
 func (x *api) node(ctx context.Context, in *InNode) (hub.Project, hub.Node, error) {
@@ -101,6 +101,6 @@ func (x *api) node(ctx context.Context, in *InNode) (hub.Project, hub.Node, erro
 	if err != nil {
 		return p, hub.Node{}, err
 	}
-	n, err := x.Hub.NodeOf(ctx, p, in.N)
+	n, err := x.Hub.NodeNamed(ctx, p, in.N)
 	return p, n, err
 }

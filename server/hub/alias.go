@@ -110,7 +110,7 @@ func (h *Hub) CheckAlias(ctx context.Context, p Project, name string, in AliasRe
 	}
 	in.Targets = slices.Clone(in.Targets)
 	for i, s := range in.Targets {
-		n, err := h.nodeNamed(ctx, p, s.Node)
+		n, err := h.NodeNamed(ctx, p, s.Node)
 		if err == nil && s.Revision != 0 {
 			_, err = h.revision(ctx, n, s.Revision)
 		}
@@ -124,8 +124,8 @@ func (h *Hub) CheckAlias(ctx context.Context, p Project, name string, in AliasRe
 	return in, errors.Join(node.CheckShares(in.Targets), in.Guard.Check())
 }
 
-// nodeNamed finds a node of a project by its ID or name.
-func (h *Hub) nodeNamed(ctx context.Context, p Project, name string) (Node, error) {
+// NodeNamed finds a node of a project by its ID or name.
+func (h *Hub) NodeNamed(ctx context.Context, p Project, name string) (Node, error) {
 	list, err := h.Store.Nodes(ctx, p.ID)
 	if err != nil {
 		return Node{}, err
@@ -157,7 +157,7 @@ func (h *Hub) calleeID(ctx context.Context, p Project, name string) (string, err
 	if !errors.Is(err, fault.NotFound) {
 		return "", err
 	}
-	n, err := h.nodeNamed(ctx, p, name)
+	n, err := h.NodeNamed(ctx, p, name)
 	return n.ID, err
 }
 

@@ -86,6 +86,13 @@ func (i *instances) drop(id string) {
 	}
 }
 
+// dropRevision ends the instances of one revision.
+func (i *instances) dropRevision(id string, revision int) {
+	for _, p := range i.take(id, revision) {
+		p.Close()
+	}
+}
+
 // drain lets calls under way end, and then the instances of a node or of one
 // revision (0: all).
 func (i *instances) drain(ctx context.Context, id string, revision int) {

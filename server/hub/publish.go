@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 	"cellar/node"
 )
 
-// Source names what is published: a cell by its ID, a tag or its metadata name.
+// Source names what is published: a cell by its ID, a tag, its metadata name, or
+// its number among the code cells, from 1.
 type Source struct {
 	Notebook string    `json:"notebook"`
 	Cell     string    `json:"cell"`
@@ -110,6 +112,16 @@ func cellSource(nb []byte, name string) (string, error) {
 				return "", fault.Newf(fault.Invalid, "not_code", "The cell %q is not a code cell.", name)
 			}
 			return c.Source, nil
+		}
+	}
+	if i, err := strconv.Atoi(name); err == nil && i > 0 { // as people count
+		for _, c := range doc.Cells {
+			if c.CellType != "code" {
+				continue
+			}
+			if i--; i == 0 {
+				return c.Source, nil
+			}
 		}
 	}
 	return "", fault.Newf(fault.NotFound, "cell_not_found", "The notebook has no cell %q. Has it been saved?", name)
@@ -255,6 +267,7 @@ func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *O
 		return err
 	}
 	err = errors.Join(h.step("publish.warmed"), context.Cause(ctx))
+	h.nodes.pool(n.Project, target{n.ID, r.Number}).Put(inst) // before anyone can be led to it
 	if err == nil {
 		err = h.Store.AddRevision(context.WithoutCancel(ctx), n, r, first...)
 	}
@@ -262,13 +275,12 @@ func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *O
 		err = fault.Wrap(fault.Conflict, "node_gone", "The node was deleted meanwhile.", err)
 	}
 	if err != nil {
-		inst.Close()
+		h.nodes.dropRevision(n.ID, r.Number)
 		return err
 	}
 	for _, k := range first {
 		h.keys.put(k)
 	}
-	h.nodes.pool(n.Project, target{n.ID, r.Number}).Put(inst)
 	h.nodeChanged(n.ID)
 	h.step("publish.recorded") // it is published: what fails here fails nobody
 	return nil

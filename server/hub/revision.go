@@ -161,14 +161,14 @@ func (h *Hub) Reconfigure(ctx context.Context, by User, n Node, in Reconfigurati
 			err = errors.Join(h.step("reconfigure.warmed"), context.Cause(ctx))
 		}
 	}
+	h.nodes.pool(n.Project, target{n.ID, r.Number}).Put(inst) // before anyone can be led to it
 	if err == nil {
 		err = h.Store.AddRevision(context.WithoutCancel(ctx), n, r)
 	}
 	if err != nil {
-		inst.Close()
+		h.nodes.dropRevision(n.ID, r.Number)
 		return NodeView{}, err
 	}
-	h.nodes.pool(n.Project, target{n.ID, r.Number}).Put(inst)
 	h.nodeChanged(n.ID)
 	n, err = h.Store.Node(context.WithoutCancel(ctx), n.ID)
 	return h.NodeView(ctx, n), err
