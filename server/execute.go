@@ -30,7 +30,7 @@ const (
 // header.
 func (s *Server) execute(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	c, err := s.admit(w, r, r.PathValue("id"))
+	c, err := s.admit(w, r, r.PathValue("id"), true)
 	if err != nil {
 		s.Fail(w, r, err)
 		return
@@ -54,13 +54,13 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit finds what a request calls, and looks at its key.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request, name string) (hub.Called, error) {
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, name string, spend bool) (hub.Called, error) {
 	id, revision, err := chosen(r, name)
 	if err != nil {
 		return hub.Called{}, err
 	}
 	_, from := by(r.Context())
-	c, wait, err := s.hub.Admit(r.Context(), id, token(r), from)
+	c, wait, err := s.hub.Admit(r.Context(), id, token(r), from, spend)
 	if wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	}

@@ -136,6 +136,14 @@ func (s *Server) routes() *echo.Echo {
 	e.Any("/projects/:project/*", echo.WrapHandler(http.HandlerFunc(s.project)))
 	at("POST", "/nodes/:id/execute", s.execute)
 	at("POST", "/aliases/:id/execute", s.execute)
+	at("GET", "/v2", s.inferenceServer)
+	at("GET", "/v2/health/live", s.inferenceLive)
+	at("GET", "/v2/health/ready", s.inferenceReady)
+	for _, model := range []string{"/v2/models/:model", "/v2/models/:model/versions/:version"} {
+		at("GET", model, s.inferenceModel)
+		at("GET", model+"/ready", s.inferenceModelReady)
+		at("POST", model+"/infer", s.infer)
+	}
 	return e
 }
 

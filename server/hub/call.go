@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,8 +39,9 @@ func (c Called) ID() string {
 }
 
 // Admit finds what a caller means and looks at the key. A wrong key and a wrong
-// ID look the same. wait says when one that is over its limit may come again.
-func (h *Hub) Admit(ctx context.Context, id, key, from string) (c Called, wait time.Duration, err error) {
+// ID look the same. spend counts a call of the key; wait says when one that is
+// over its limit may come again.
+func (h *Hub) Admit(ctx context.Context, id, key, from string, spend bool) (c Called, wait time.Duration, err error) {
 	c.Alias, err = h.Store.Alias(ctx, id)
 	if errors.Is(err, fault.NotFound) {
 		c.Node, err = h.Store.Node(ctx, id)
@@ -53,24 +55,45 @@ func (h *Hub) Admit(ctx context.Context, id, key, from string) (c Called, wait t
 	if key == "" {
 		return c, 0, fault.New(fault.Denied, "not_signed_in", "A call needs a key of the node or alias: Authorization: Bearer KEY.")
 	}
-	wait, err = h.keys.admit(key, id, from, time.Now())
+	wait, err = h.keys.admit(key, id, from, spend, time.Now())
 	return c, wait, err
 }
 
 // Answer is what came of a call.
 type Answer struct {
 	Outputs  json.RawMessage
-	Node     Node // that answered
-	Revision int  // of it; 0: it did not come so far
+	Node     Node         // that answered
+	Revision int          // of it; 0: it did not come so far
+	Fields   []node.Field // the outputs of the revision
+}
+
+// Served tells what calls come to now: of an alias, the target with the largest
+// share.
+func (h *Hub) Served(ctx context.Context, c Called) (Node, Revision, error) {
+	n, revision := c.Node, c.Revision
+	if c.Alias.ID != "" {
+		share := slices.MaxFunc(c.Alias.Targets, func(a, b node.Share) int { return cmp.Compare(a.Percent, b.Percent) })
+		var err error
+		if n, err = h.Store.Node(ctx, share.Node); err != nil {
+			return n, Revision{}, err
+		}
+		revision = share.Revision
+	}
+	if revision == 0 {
+		revision = n.Current
+	}
+	r, err := h.revision(ctx, n, revision)
+	return n, r, err
 }
 
 // Answer runs one call. body is the caller's JSON.
 func (h *Hub) Answer(ctx context.Context, c Called, body []byte) (a Answer, err error) {
-	return h.answerFrom(ctx, c, func([]node.Field) ([]byte, error) { return body, nil })
+	return h.AnswerFrom(ctx, c, func([]node.Field) ([]byte, error) { return body, nil })
 }
 
-// answerFrom runs one call whose body depends on the inputs of the revision.
-func (h *Hub) answerFrom(ctx context.Context, c Called, body func(inputs []node.Field) ([]byte, error)) (a Answer, err error) {
+// AnswerFrom runs one call whose body depends on the inputs of the revision that
+// it comes to.
+func (h *Hub) AnswerFrom(ctx context.Context, c Called, body func(inputs []node.Field) ([]byte, error)) (a Answer, err error) {
 	if c.Alias.ID == "" {
 		return h.CallNode(ctx, c.Node, c.Revision, body)
 	}

@@ -149,10 +149,13 @@ func (r *keyring) match(secret, id string, now time.Time) *heldKey {
 }
 
 // admit lets a caller in, or says why not and when to come again.
-func (r *keyring) admit(secret, id, from string, now time.Time) (wait time.Duration, err error) {
+func (r *keyring) admit(secret, id, from string, spend bool, now time.Time) (wait time.Duration, err error) {
 	k := r.match(secret, id, now)
 	if k == nil {
 		return 0, r.refuse(network(from), now)
+	}
+	if !spend {
+		return 0, nil
 	}
 	if wait, err = k.spending.Take(k.Allowance, now); err != nil {
 		return wait, err

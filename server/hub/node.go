@@ -94,7 +94,7 @@ func (h *Hub) callOnce(ctx context.Context, n Node, revision int, body func([]no
 	}
 	a.Revision = revision
 	var inputs []node.Field
-	if err := json.Unmarshal(r.Inputs, &inputs); err != nil {
+	if err := errors.Join(json.Unmarshal(r.Inputs, &inputs), json.Unmarshal(r.Outputs, &a.Fields)); err != nil {
 		return a, err
 	}
 	input, err := body(inputs)

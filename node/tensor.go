@@ -1,0 +1,417 @@
+package node
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cellar/internal/fault"
+)
+
+// Tensor is one input or output of the Open Inference Protocol, version 2.
+type Tensor struct {
+	Name       string          `json:"name"`
+	Shape      []int64         `json:"shape"`
+	Datatype   string          `json:"datatype"`
+	Parameters json.RawMessage `json:"parameters,omitempty"`
+	Data       json.RawMessage `json:"data,omitempty"`
+}
+
+// maxRank is how many dimensions a tensor may have.
+const maxRank = 16
+
+// integers are the ranges of the integer datatypes.
+var integers = map[string]struct {
+	least int64
+	most  uint64
+}{
+	"INT8": {math.MinInt8, math.MaxInt8}, "INT16": {math.MinInt16, math.MaxInt16}, "INT32": {math.MinInt32, math.MaxInt32}, "INT64": {math.MinInt64, math.MaxInt64},
+	"UINT8": {0, math.MaxUint8}, "UINT16": {0, math.MaxUint16}, "UINT32": {0, math.MaxUint32}, "UINT64": {0, math.MaxUint64},
+}
+
+var floats = map[string]float64{"FP16": 65504, "FP32": math.MaxFloat32, "FP64": math.MaxFloat64}
+
+func tensorError(name, what string, args ...any) error {
+	return fault.Newf(fault.Invalid, "tensor_invalid", "%.100s: %s.", name, fmt.Sprintf(what, args...))
+}
+
+// FromTensors makes the JSON object of a call.
+func FromTensors(inputs []Field, tensors []Tensor) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, t := range tensors {
+		f := slices.IndexFunc(inputs, func(f Field) bool { return f.Name == t.Name })
+		if f < 0 {
+			return nil, invalid(t.Name, "there is no such input; the inputs are: "+names(inputs))
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(t.Name)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		if err := t.field(&b, inputs[f].Type); err != nil {
+			return nil, err
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// field writes the tensor as a field of a type: an array in its shape, anything
+// else as the one element that it must have.
+func (t Tensor) field(b *bytes.Buffer, kind string) error {
+	count, err := t.count()
+	if err != nil {
+		return err
+	}
+	r := &tensorReader{t: t, d: json.NewDecoder(bytes.NewReader(t.Data)), out: b}
+	r.d.UseNumber()
+	if err := r.open(); err != nil {
+		return err
+	}
+	switch {
+	case kind == "array":
+		err = r.write(0)
+	case count != 1:
+		return tensorError(t.Name, "it is %s, so it takes one element, not %d", article(kind), count)
+	case kind == "object":
+		err = r.object()
+	default:
+		r.scalar = true
+		err = r.write(0)
+	}
+	if err != nil {
+		return err
+	}
+	return r.end()
+}
+
+// count is the number of elements that the shape says.
+func (t Tensor) count() (int64, error) {
+	if len(t.Shape) > maxRank {
+		return 0, tensorError(t.Name, "it has more than %d dimensions", maxRank)
+	}
+	count := int64(1)
+	for _, n := range t.Shape {
+		if n < 0 || (n == 0 && len(t.Shape) > 1) {
+			return 0, tensorError(t.Name, "its shape %v has a dimension that is not a positive number", t.Shape)
+		}
+		if count *= n; count > MaxBody {
+			return 0, tensorError(t.Name, "its shape %v is too large", t.Shape)
+		}
+	}
+	return count, nil
+}
+
+// tensorReader takes a tensor's data, flat or nested as the shape says, and writes
+// it in the shape, element by element: it holds none.
+type tensorReader struct {
+	t      Tensor
+	d      *json.Decoder
+	out    *bytes.Buffer
+	nested bool
+	scalar bool // the only element, without brackets
+	read   int64
+}
+
+func (r *tensorReader) open() error {
+	data := bytes.TrimSpace(r.t.Data)
+	if len(data) == 0 || data[0] != '[' {
+		return tensorError(r.t.Name, "its data is not an array")
+	}
+	inner := bytes.TrimSpace(data[1:])
+	r.nested = len(r.t.Shape) > 1 && len(inner) > 0 && inner[0] == '['
+	if r.nested {
+		return nil
+	}
+	_, err := r.d.Token()
+	return err
+}
+
+func (r *tensorReader) write(level int) error {
+	if level == len(r.t.Shape) {
+		return r.element()
+	}
+	if r.nested {
+		if err := r.delim('[', level); err != nil {
+			return err
+		}
+	}
+	if !r.scalar {
+		r.out.WriteByte('[')
+	}
+	for i := range r.t.Shape[level] {
+		if i > 0 {
+			r.out.WriteByte(',')
+		}
+		if err := r.write(level + 1); err != nil {
+			return err
+		}
+	}
+	if !r.scalar {
+		r.out.WriteByte(']')
+	}
+	if r.nested {
+		return r.delim(']', level)
+	}
+	return nil
+}
+
+func (r *tensorReader) delim(want json.Delim, level int) error {
+	if token, err := r.d.Token(); err != nil || token != want {
+		return tensorError(r.t.Name, "its data does not have the shape %v: dimension %d does not fit", r.t.Shape, level)
+	}
+	return nil
+}
+
+func (r *tensorReader) element() error {
+	token, err := r.d.Token()
+	if err != nil || token == json.Delim(']') {
+		return tensorError(r.t.Name, "it has %d elements, fewer than its shape %v says", r.read, r.t.Shape)
+	}
+	r.read++
+	text, ok := elementText(r.t.Datatype, token)
+	if !ok {
+		return tensorError(r.t.Name, "%.40q is not a %.20s", fmt.Sprint(token), r.t.Datatype)
+	}
+	r.out.Write(text)
+	return nil
+}
+
+// object takes a BYTES element with the text of a JSON object.
+func (r *tensorReader) object() error {
+	if r.t.Datatype != "BYTES" {
+		return errObjectTensor(r.t.Name)
+	}
+	var element bytes.Buffer
+	whole := r.out
+	r.out, r.scalar = &element, true
+	err := r.write(0)
+	r.out = whole
+	if err != nil {
+		return err
+	}
+	var text string
+	if json.Unmarshal(element.Bytes(), &text) != nil || !json.Valid([]byte(text)) {
+		return errObjectTensor(r.t.Name)
+	}
+	r.out.WriteString(text)
+	return nil
+}
+
+func errObjectTensor(name string) error {
+	return tensorError(name, "it is an object, so it takes one element of BYTES with the text of a JSON object")
+}
+
+// end finds what is too much.
+func (r *tensorReader) end() error {
+	if r.nested {
+		if _, err := r.d.Token(); err == nil {
+			return tensorError(r.t.Name, "its data does not have the shape %v", r.t.Shape)
+		}
+		return nil
+	}
+	if token, err := r.d.Token(); err != nil || token != json.Delim(']') {
+		return tensorError(r.t.Name, "it has more elements than its shape %v says, or they are nested otherwise", r.t.Shape)
+	}
+	return nil
+}
+
+// elementText is the JSON of an element, if it is of the datatype.
+func elementText(datatype string, token json.Token) ([]byte, bool) {
+	switch v := token.(type) {
+	case bool:
+		return strconv.AppendBool(nil, v), datatype == "BOOL"
+	case string:
+		text, err := json.Marshal(v)
+		return text, err == nil && datatype == "BYTES"
+	case json.Number:
+		if limits, ok := integers[datatype]; ok {
+			return integerText(v.String(), limits.least, limits.most)
+		}
+		most, ok := floats[datatype]
+		f, err := v.Float64()
+		return []byte(v), ok && err == nil && math.Abs(f) <= most
+	}
+	return nil, false
+}
+
+func integerText(text string, least int64, most uint64) ([]byte, bool) {
+	if whole, cut := strings.CutSuffix(text, ".0"); cut { // as some clients write them
+		text = whole
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return []byte(text), n >= least && (n < 0 || uint64(n) <= most)
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	return []byte(text), err == nil && n <= most
+}
+
+// ToTensors makes tensors of a call's outputs, those that are wanted, or all.
+func ToTensors(outputs []Field, answer json.RawMessage, wanted []string) ([]Tensor, error) {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(answer, &values); err != nil {
+		return nil, fmt.Errorf("worker's outputs: %w", err)
+	}
+	for _, name := range wanted {
+		if !slices.ContainsFunc(outputs, func(f Field) bool { return f.Name == name }) {
+			return nil, invalid(name, "there is no such output; the outputs are: "+names(outputs))
+		}
+	}
+	out := []Tensor{}
+	for _, f := range outputs {
+		if len(wanted) > 0 && !slices.Contains(wanted, f.Name) {
+			continue
+		}
+		t, err := toTensor(f.Name, values[f.Name])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+func toTensor(name string, v json.RawMessage) (Tensor, error) {
+	t := Tensor{Name: name, Shape: []int64{1}}
+	switch typeOf(v) {
+	case "object", "null": // a text that says so
+		text, err := json.Marshal(string(v))
+		t.Datatype, t.Data = "BYTES", slices.Concat([]byte("["), text, []byte("]"))
+		return t, err
+	case "array":
+		return (&tensorWriter{t: t}).take(v)
+	}
+	return (&tensorWriter{t: t}).take(slices.Concat([]byte("["), v, []byte("]")))
+}
+
+// tensorWriter flattens nested arrays of equal lengths and one type.
+type tensorWriter struct {
+	t    Tensor
+	data bytes.Buffer
+	d    *json.Decoder
+	leaf int // the depth at which elements are; 0: not known yet
+	kind string
+}
+
+func (w *tensorWriter) take(v json.RawMessage) (Tensor, error) {
+	w.t.Shape = nil
+	w.d = json.NewDecoder(bytes.NewReader(v))
+	w.d.UseNumber()
+	if _, err := w.d.Token(); err != nil {
+		return w.t, err
+	}
+	if err := w.list(0); err != nil {
+		return w.t, err
+	}
+	w.t.Datatype = map[string]string{"": "FP64", "integer": "INT64", "number": "FP64", "boolean": "BOOL", "string": "BYTES"}[w.kind]
+	w.t.Data = slices.Concat([]byte("["), w.data.Bytes(), []byte("]"))
+	return w.t, nil
+}
+
+func (w *tensorWriter) uneven() error {
+	return fault.Newf(fault.Unsupported, "output_no_tensor", "The output %.100s is not a tensor: its rows differ in length, or its elements in type. Call the node at /nodes/.../execute for it.", w.t.Name)
+}
+
+// list takes an array after its bracket; depth is that of the dimension.
+func (w *tensorWriter) list(depth int) error {
+	if depth >= maxRank {
+		return w.uneven()
+	}
+	n := int64(0)
+	for w.d.More() {
+		token, err := w.d.Token()
+		if err != nil {
+			return err
+		}
+		n++
+		if token == json.Delim('[') {
+			if w.leaf != 0 && w.leaf <= depth+1 {
+				return w.uneven()
+			}
+			if err := w.list(depth + 1); err != nil {
+				return err
+			}
+			continue
+		}
+		if w.leaf == 0 {
+			w.leaf = depth + 1
+		}
+		if err := w.element(token, depth); err != nil {
+			return err
+		}
+	}
+	if _, err := w.d.Token(); err != nil {
+		return err
+	}
+	for len(w.t.Shape) <= depth {
+		w.t.Shape = append(w.t.Shape, -1)
+	}
+	if w.t.Shape[depth] == -1 {
+		w.t.Shape[depth] = n
+	}
+	if w.t.Shape[depth] != n {
+		return w.uneven()
+	}
+	return nil
+}
+
+func (w *tensorWriter) element(token json.Token, depth int) error {
+	kind := ""
+	var text []byte
+	switch v := token.(type) {
+	case bool:
+		kind, text = "boolean", strconv.AppendBool(nil, v)
+	case string:
+		kind = "string"
+		text, _ = json.Marshal(v)
+	case json.Number:
+		text = []byte(v)
+		kind = typeOf(text)
+		if _, err := strconv.ParseInt(v.String(), 10, 64); kind == "integer" && err != nil {
+			kind = "number"
+		}
+	}
+	if w.leaf != depth+1 || kind == "" {
+		return w.uneven()
+	}
+	switch {
+	case w.kind == "" || w.kind == kind:
+		w.kind = kind
+	case fits(w.kind, kind) || fits(kind, w.kind):
+		w.kind = "number"
+	default:
+		return w.uneven()
+	}
+	if w.data.Len() > 0 {
+		w.data.WriteByte(',')
+	}
+	w.data.Write(text)
+	return nil
+}
+
+// Metadata tells what tensors a field takes or gives: from its example, where a
+// dimension of an array may have any length.
+func Metadata(fields []Field) []Tensor {
+	scalar := map[string]string{"string": "BYTES", "object": "BYTES", "number": "FP64", "integer": "INT64", "boolean": "BOOL"}
+	out := []Tensor{}
+	for _, f := range fields {
+		t := Tensor{Name: f.Name, Shape: []int64{1}, Datatype: scalar[f.Type]}
+		if f.Type == "array" {
+			t.Shape, t.Datatype = []int64{-1}, "FP64"
+			if seen, err := toTensor(f.Name, f.Example); err == nil && typeOf(f.Example) == "array" {
+				t.Datatype, t.Shape = seen.Datatype, slices.Repeat([]int64{-1}, len(seen.Shape))
+			}
+		}
+		out = append(out, t)
+	}
+	return out
+}
