@@ -239,7 +239,11 @@ func elementText(datatype string, token json.Token) ([]byte, bool) {
 		}
 		most, ok := floats[datatype]
 		f, err := v.Float64()
-		return []byte(v), ok && err == nil && math.Abs(f) <= most
+		text := []byte(v)
+		if !bytes.ContainsAny(text, ".eE") { // a float stays one in the cell's language
+			text = append(text, ".0"...)
+		}
+		return text, ok && err == nil && math.Abs(f) <= most
 	}
 	return nil, false
 }

@@ -13,7 +13,7 @@ var tensorFields = []Field{{Name: "a", Type: "array"}, {Name: "s", Type: "string
 
 func TestFromTensors(t *testing.T) {
 	for _, c := range []struct{ tensor, want string }{
-		{`{"name":"a","shape":[2,3],"datatype":"FP32","data":[1,2.5,3,4,5,6]}`, `{"a":[[1,2.5,3],[4,5,6]]}`},
+		{`{"name":"a","shape":[2,3],"datatype":"FP32","data":[1,2.5,3,4,5,6]}`, `{"a":[[1.0,2.5,3.0],[4.0,5.0,6.0]]}`},
 		{`{"name":"a","shape":[2,3],"datatype":"INT64","data":[[1,2,3],[4,5,6]]}`, `{"a":[[1,2,3],[4,5,6]]}`},
 		{`{"name":"a","shape":[3],"datatype":"BYTES","data":["x","ä\"",""]}`, `{"a":["x","ä\"",""]}`},
 		{`{"name":"a","shape":[2],"datatype":"BOOL","data":[true,false]}`, `{"a":[true,false]}`},
@@ -22,6 +22,7 @@ func TestFromTensors(t *testing.T) {
 		{`{"name":"s","shape":[1],"datatype":"BYTES","data":["text"]}`, `{"s":"text"}`},
 		{`{"name":"n","shape":[1,1],"datatype":"FP64","data":[[1e3]]}`, `{"n":1e3}`},
 		{`{"name":"n","shape":[],"datatype":"INT8","data":[-128]}`, `{"n":-128}`},
+		{`{"name":"n","shape":[1],"datatype":"FP64","data":[1]}`, `{"n":1.0}`},
 		{`{"name":"i","shape":[1],"datatype":"INT32","data":[7.0]}`, `{"i":7}`},
 		{`{"name":"b","shape":[1],"datatype":"BOOL","data":[true]}`, `{"b":true}`},
 		{`{"name":"o","shape":[1],"datatype":"BYTES","data":["{\"k\":[1]}"]}`, `{"o":{"k":[1]}}`},

@@ -20,6 +20,7 @@ var table = map[string]line{
 	"GET /people":                             {want: "200", who: ofAdminPage},
 	"GET /machine":                            {want: "200", who: ofAdminPage},
 	"GET /p/:project":                         {path: "/p/{p}", want: "200"},
+	"GET /p/:project/nodes/:node":             {path: "/p/{p}/nodes/none", want: "404"},
 	"POST /nodes/:id/execute":                 {path: "/nodes/n/execute", want: "403 wrong_key", cookie: "401", nobody: "401", who: ofKey},
 	"POST /aliases/:id/execute":               {path: "/aliases/a/execute", want: "403 wrong_key", cookie: "401", nobody: "401", who: ofKey},
 	"GET /v2":                                 {want: "200", who: ofAll},

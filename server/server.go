@@ -124,6 +124,7 @@ func (s *Server) routes() *echo.Echo {
 	at("GET", "/people", s.admin(s.console.People))
 	at("GET", "/machine", s.admin(s.console.Machine))
 	at("GET", "/p/:project", s.projectPage)
+	at("GET", "/p/:project/nodes/:node", s.nodePage)
 	e.Any("/static/console/*", echo.WrapHandler(s.console.Static()))
 	if s.lab != nil {
 		e.Any("/static/lab/*", echo.WrapHandler(s.lab))
