@@ -84,7 +84,7 @@ function graph(g) {
     g.series.forEach((s, n) => parts.push(...(g.kind === "bars" ? bars(values, n, s, y, step) : [line(values[n], s, y, step, g.kind)])));
     picture.replaceChildren(...parts);
     const last = minutes.findLastIndex((_, i) => sums[i] > 0);
-    setText(now, last < 0 ? "nothing" : g.unit(g.kind === "line" ? values[1]?.[last] ?? sums[last] : sums[last]));
+    setText(now, last < 0 ? "nothing" : g.kind === "line" ? `95 % within ${g.unit(values[1][last] ?? 0)}` : g.unit(sums[last]));
     setText(top, most > 0 ? g.unit(scale) : "");
     picture.setAttribute("aria-label", most > 0 ? `${g.title} in the last hour: ${g.unit(most)} at most, ${now.textContent} last` : `${g.title}: nothing in the last hour`);
   }
@@ -108,8 +108,9 @@ function line(values, series, y, step, kind) {
     } else if (kind === "step") {
       d += `${d ? "L" : "M"}${i * step} ${y(v)}L${(i + 1) * step} ${y(v)}`;
     } else {
-      // A minute that stands alone is seen as a short stroke.
-      d += open ? `L${(i + 0.5) * step} ${y(v)}` : `M${(i + 0.2) * step} ${y(v)}L${(i + 0.5) * step} ${y(v)}`;
+      const alone = !open && (values[i + 1] ?? null) === null;
+      if (alone) d += `M${i * step} ${y(v)}L${(i + 1) * step} ${y(v)}`; // a stroke, as a point is not seen
+      else d += `${open ? "L" : "M"}${(i + 0.5) * step} ${y(v)}`;
       open = true;
     }
   });

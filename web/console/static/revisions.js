@@ -3,7 +3,7 @@
 import { api, follow, path } from "./api.js";
 import { ask } from "./dialog.js";
 import { diffView } from "./diff.js";
-import { button, byId, empty, h, listOf, number, part, rows, say, setText, setWhen } from "./dom.js";
+import { button, byId, empty, h, listOf, number, part, plural, rows, say, setText, setWhen } from "./dom.js";
 
 export function revisionsPart(node, { changed }) {
   const body = h("ul", { class: "stack tight" });
@@ -83,7 +83,7 @@ function revisionRow(node, revision, all, changed) {
     setText(about, [r.author && `by ${r.author}`, r.notebook && `from ${r.notebook}`, r.configuration].filter(Boolean).map((t) => ` · ${t}`).join(""));
     setText(note, r.note || "");
     note.hidden = !r.note;
-    const facts = [r.calls && `${number(r.calls)} calls since the server started`, r.errors && `${number(r.errors)} failed`, r.instances && `${number(r.instances)} running`];
+    const facts = [r.calls && `${plural(r.calls, "call")} since the server started`, r.errors && `${number(r.errors)} failed`, r.instances && plural(r.instances, "instance")];
     setText(calls, facts.filter(Boolean).join(" · "));
     calls.hidden = !calls.textContent;
   }
