@@ -41,8 +41,8 @@ func (m callMetrics) count(project, id string, code int, took time.Duration) {
 }
 
 // forget drops what was counted of something that is deleted.
-func (m callMetrics) forget(what, id string) {
-	of := prometheus.Labels{what: id}
+func (m callMetrics) forget(label, value string) {
+	of := prometheus.Labels{label: value}
 	m.calls.DeletePartialMatch(of)
 	m.codes.DeletePartialMatch(of)
 	m.duration.DeletePartialMatch(of)

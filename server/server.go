@@ -173,13 +173,22 @@ func (s *Server) api() (huma.API, http.Handler) {
 	}
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError { return s.humaError(status, msg, errs) }
 	api.Register(a, api.Deps{
-		Hub: s.hub, Who: Who, By: by, Seed: s.Seed, Base: s.Base, Doctor: s.Doctor, Gone: s.Trees.Drop, NodeGone: func(id string) { s.metrics.nodes.forget("node", id) }, AliasGone: func(id string) { s.metrics.aliases.forget("alias", id) },
+		Hub: s.hub, Who: Who, By: by, Seed: s.Seed, Base: s.Base, Doctor: s.Doctor, Gone: s.dropProject,
+		NodeGone:  func(id string) { s.metrics.nodes.forget("node", id) },
+		AliasGone: func(id string) { s.metrics.aliases.forget("alias", id) },
 		Fail: func(ctx context.Context, err error) error {
 			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "/api/v1", nil)
 			return s.problemOf(r, err)
 		},
 	})
 	return a, mux
+}
+
+// dropProject lets go of what is held for a deleted project.
+func (s *Server) dropProject(id string) {
+	s.Trees.Drop(id)
+	s.metrics.nodes.forget("project", id)
+	s.metrics.aliases.forget("project", id)
 }
 
 // humaError gives huma's own findings (a field missing, not JSON) our form.

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 
-	"cellar/node"
 	"cellar/server/hub"
 )
 
@@ -87,7 +86,7 @@ func (x *api) aliases() {
 			return x.aliasView(v), err
 		}), nil
 	})
-	add(x, get, "/projects/{p}/aliases/{a}/figures", "The last hour of an alias, by the minute", ok, func(ctx context.Context, in *InAlias) (*body[list[node.Minute]], error) {
+	add(x, get, "/projects/{p}/aliases/{a}/figures", "The last hour of an alias, by the minute", ok, func(ctx context.Context, in *InAlias) (*body[list[hub.Minute]], error) {
 		_, _, a, err := x.alias(ctx, in)
 		if err != nil {
 			return nil, err

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 
-	"cellar/node"
 	"cellar/server/hub"
 )
 
@@ -69,7 +68,7 @@ func (x *api) nodes() {
 		x.NodeGone(n.ID)
 		return nil, nil
 	})
-	add(x, get, "/projects/{p}/nodes/{n}/figures", "The last hour of a node, by the minute", ok, func(ctx context.Context, in *InNode) (*body[list[node.Minute]], error) {
+	add(x, get, "/projects/{p}/nodes/{n}/figures", "The last hour of a node, by the minute", ok, func(ctx context.Context, in *InNode) (*body[list[hub.Minute]], error) {
 		_, n, err := x.node(ctx, in)
 		if err != nil {
 			return nil, err

@@ -208,15 +208,12 @@ func (h *Hub) SetAlias(ctx context.Context, by User, p Project, name string, in 
 }
 
 func (h *Hub) putSetting(ctx context.Context, a Alias, first ...Key) error {
-	err := h.Store.AddSetting(ctx, a, keptSettings, first...)
+	err := h.keys.with(first, func() error { return h.Store.AddSetting(ctx, a, keptSettings, first...) })
 	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Conflict) {
 		return fault.Wrap(fault.Conflict, "alias_changed", errAliasChanged.Sentence, err)
 	}
 	if err != nil {
 		return err
-	}
-	for _, k := range first {
-		h.keys.put(k)
 	}
 	h.events.send(Event{Project: a.Project, Type: "alias", Data: h.AliasView(ctx, a)})
 	return nil

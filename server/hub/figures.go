@@ -11,6 +11,9 @@ import (
 // KiB each; the rest of a very large crowd is not drawn.
 const maxFigures = 2000
 
+// Minute is one minute of the last hour of a node or alias.
+type Minute = node.Minute
+
 // figures are the last hour of the nodes and aliases that were called in it.
 type figures struct {
 	mu   sync.Mutex
@@ -56,7 +59,7 @@ func (h *Hub) see(id string, s node.Stats) {
 }
 
 // FiguresOf are the last sixty minutes of a node or alias.
-func (h *Hub) FiguresOf(id string) []node.Minute {
+func (h *Hub) FiguresOf(id string) []Minute {
 	f := h.figures.of(id, false)
 	if f == nil {
 		f = &node.Figures{}

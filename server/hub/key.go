@@ -1,12 +1,9 @@
 package hub
 
 import (
-	"cmp"
 	"context"
-	"crypto/subtle"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"cellar/internal/fault"
@@ -30,171 +27,6 @@ var (
 	errWrongKey     = fault.New(fault.Denied, "wrong_key", "There is no node or alias by that ID, or the key is not for it.")
 	errTooManyWrong = fault.New(fault.Exhausted, "too_many_attempts", "Too many wrong keys from your address. Wait five minutes and try again.")
 )
-
-// keyring holds all keys in memory: a wrong one costs no look into the database.
-type keyring struct {
-	mu    sync.RWMutex
-	keys  map[string]*heldKey   // by ID
-	found map[string][]*heldKey // by the first bytes of a hash, of the present secret and of the one before
-
-	wrongMu sync.Mutex
-	wrong   counters
-}
-
-type heldKey struct {
-	Key
-	spending *node.Spending
-	usedAt   time.Time
-	unsaved  bool
-	mu       sync.Mutex // of usedAt and unsaved
-}
-
-func (r *keyring) put(k Key) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.remove(k.ID)
-	if r.keys == nil {
-		r.keys, r.found = map[string]*heldKey{}, map[string][]*heldKey{}
-	}
-	held := &heldKey{Key: k, spending: node.NewSpending(k.Day, k.Calls), usedAt: k.UsedAt}
-	r.keys[k.ID] = held
-	for _, hash := range [][]byte{k.Hash, k.OldHash} {
-		if len(hash) > keyAhead {
-			at := string(hash[:keyAhead])
-			r.found[at] = append(r.found[at], held)
-		}
-	}
-}
-
-// change replaces what a person decides of a key; what was spent goes on.
-func (r *keyring) change(k Key) {
-	r.mu.RLock()
-	old := r.keys[k.ID]
-	r.mu.RUnlock()
-	r.put(k)
-	if old == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.keys[k.ID]
-	old.mu.Lock()
-	defer old.mu.Unlock()
-	now.spending, now.usedAt, now.unsaved = old.spending, old.usedAt, true
-}
-
-// remove wants the lock.
-func (r *keyring) remove(id string) {
-	k := r.keys[id]
-	if k == nil {
-		return
-	}
-	delete(r.keys, id)
-	for _, hash := range [][]byte{k.Hash, k.OldHash} {
-		if len(hash) > keyAhead {
-			at := string(hash[:keyAhead])
-			if r.found[at] = slices.DeleteFunc(r.found[at], func(o *heldKey) bool { return o == k }); len(r.found[at]) == 0 {
-				delete(r.found, at)
-			}
-		}
-	}
-}
-
-func (r *keyring) drop(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.remove(id)
-}
-
-func (r *keyring) list(of func(Key) bool) (out []Key) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, held := range r.keys {
-		if of(held.Key) {
-			out = append(out, held.now())
-		}
-	}
-	slices.SortFunc(out, func(a, b Key) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-	})
-	return out
-}
-
-// now is the key with what was spent until now.
-func (k *heldKey) now() Key {
-	out := k.Key
-	out.Day, out.Calls = k.spending.Spent()
-	if out.Day != node.Day(time.Now()) {
-		out.Calls = 0
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	out.UsedAt = k.usedAt
-	return out
-}
-
-// match finds the key of a secret that is for a node or alias.
-func (r *keyring) match(secret, id string, now time.Time) *heldKey {
-	hash := HashSecret(secret)
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, k := range r.found[string(hash[:keyAhead])] {
-		good := subtle.ConstantTimeCompare(hash, k.Hash) == 1 ||
-			(subtle.ConstantTimeCompare(hash, k.OldHash) == 1 && now.Before(k.OldUntil))
-		if good && slices.Contains(k.Scope, id) {
-			return k
-		}
-	}
-	return nil
-}
-
-// admit lets a caller in, or says why not and when to come again.
-func (r *keyring) admit(secret, id, from string, spend bool, now time.Time) (wait time.Duration, err error) {
-	k := r.match(secret, id, now)
-	if k == nil {
-		return 0, r.refuse(network(from), now)
-	}
-	if !spend {
-		return 0, nil
-	}
-	if wait, err = k.spending.Take(k.Allowance, now); err != nil {
-		return wait, err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.usedAt, k.unsaved = now, true
-	return 0, nil
-}
-
-// refuse counts a wrong key.
-func (r *keyring) refuse(from string, now time.Time) error {
-	r.wrongMu.Lock()
-	defer r.wrongMu.Unlock()
-	if r.wrong == nil {
-		r.wrong = counters{}
-	}
-	if r.wrong.full(from, maxWrongKeys, now) {
-		return errTooManyWrong
-	}
-	r.wrong.add(from, now)
-	return errWrongKey
-}
-
-// unsaved are the keys whose use is not on record yet.
-func (r *keyring) unsaved() (out []Key) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, k := range r.keys {
-		k.mu.Lock()
-		was := k.unsaved
-		k.unsaved = false
-		k.mu.Unlock()
-		if was {
-			out = append(out, k.now())
-		}
-	}
-	return out
-}
 
 // openKeys reads all keys.
 func (h *Hub) openKeys(ctx context.Context) error {
@@ -275,25 +107,33 @@ func (h *Hub) key(project, id string) (Key, error) {
 
 // AddKey makes a key; its secret is in the answer, and nowhere else.
 func (h *Hub) AddKey(ctx context.Context, by User, p Project, in KeyRequest) (KeyView, error) {
-	k, secret := newKey(p.ID, "", by.Name)
-	return h.putKey(ctx, p, k, in, secret)
-}
-
-// ChangeKey changes name, scope and limits of a key.
-func (h *Hub) ChangeKey(ctx context.Context, p Project, id string, in KeyRequest) (KeyView, error) {
-	k, err := h.key(p.ID, id)
-	if err != nil {
-		return KeyView{}, err
-	}
-	return h.putKey(ctx, p, k, in, "")
-}
-
-func (h *Hub) putKey(ctx context.Context, p Project, k Key, in KeyRequest, secret string) (KeyView, error) {
 	release, err := h.nodes.deeds.take(ctx, "use/"+p.ID)
 	if err != nil {
 		return KeyView{}, err
 	}
 	defer release()
+	k, secret := newKey(p.ID, "", by.Name)
+	return h.decideKey(ctx, p, k, in, secret)
+}
+
+// ChangeKey changes name, scope and limits of a key.
+func (h *Hub) ChangeKey(ctx context.Context, p Project, id string, in KeyRequest) (KeyView, error) {
+	release, err := h.nodes.deeds.take(ctx, "use/"+p.ID)
+	if err != nil {
+		return KeyView{}, err
+	}
+	defer release()
+	k, err := h.key(p.ID, id)
+	if err != nil {
+		return KeyView{}, err
+	}
+	return h.decideKey(ctx, p, k, in, "")
+}
+
+// decideKey wants the turn of the project's uses: what the key is for is not
+// deleted meanwhile, and the key not revoked.
+func (h *Hub) decideKey(ctx context.Context, p Project, k Key, in KeyRequest, secret string) (KeyView, error) {
+	var err error
 	if k.Name, err = checkName(in.Name); err != nil {
 		return KeyView{}, err
 	}
@@ -318,7 +158,7 @@ func (h *Hub) saveKey(ctx context.Context, k Key, secret string) (KeyView, error
 	if err := h.Store.PutCallKey(context.WithoutCancel(ctx), k, maxKeys); err != nil {
 		return KeyView{}, err
 	}
-	h.keys.change(k)
+	h.keys.put(k)
 	return keyView(k, secret), nil
 }
 
@@ -343,6 +183,11 @@ func (h *Hub) RotateKey(ctx context.Context, p Project, id string, overlap time.
 
 // RevokeKey ends a key at once.
 func (h *Hub) RevokeKey(ctx context.Context, p Project, id string) error {
+	release, err := h.nodes.deeds.take(ctx, "use/"+p.ID)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if _, err := h.key(p.ID, id); err != nil {
 		return err
 	}

@@ -269,7 +269,7 @@ func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *O
 	err = errors.Join(h.step("publish.warmed"), context.Cause(ctx))
 	h.nodes.pool(n.Project, target{n.ID, r.Number}).Put(inst) // before anyone can be led to it
 	if err == nil {
-		err = h.Store.AddRevision(context.WithoutCancel(ctx), n, r, first...)
+		err = h.keys.with(first, func() error { return h.Store.AddRevision(context.WithoutCancel(ctx), n, r, first...) })
 	}
 	if errors.Is(err, fault.NotFound) {
 		err = fault.Wrap(fault.Conflict, "node_gone", "The node was deleted meanwhile.", err)
@@ -277,9 +277,6 @@ func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *O
 	if err != nil {
 		h.nodes.dropRevision(n.ID, r.Number)
 		return err
-	}
-	for _, k := range first {
-		h.keys.put(k)
 	}
 	h.nodeChanged(n.ID)
 	h.step("publish.recorded") // it is published: what fails here fails nobody
