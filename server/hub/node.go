@@ -137,37 +137,48 @@ func (h *Hub) PauseNode(ctx context.Context, n Node, paused bool) (NodeView, err
 	return h.NodeView(ctx, n), nil
 }
 
-// DeleteNode removes a node and what it kept.
+// DeleteNode removes a node that no alias leads to, and what it kept.
 func (h *Hub) DeleteNode(ctx context.Context, p Project, id string) error {
 	n, err := h.NodeOf(ctx, p, id)
 	if err != nil {
 		return err
 	}
-	release, err := h.nodes.deeds.take(ctx, "use/"+p.ID)
+	list, err := h.forgetNode(ctx, n)
 	if err != nil {
-		return err
-	}
-	defer release()
-	if err := h.usedBy(ctx, n, 0); err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	list, err := h.Store.Revisions(ctx, id)
-	if err != nil {
-		return err
-	}
-	if err := h.Store.DeleteNode(ctx, id); err != nil {
-		return err
-	}
-	if err := h.unscope(ctx, p.ID, id); err != nil {
-		h.Log.Warn("keys of a deleted node are left", "node", id, "error", err)
-	}
 	h.events.send(Event{Project: p.ID, Type: "node", Data: NodeView{ID: id, Name: n.Name, Project: p.ID, Gone: true}})
 	h.nodes.drop(id)
 	for _, r := range list {
 		err = errors.Join(err, h.removeFiles(ctx, p, r))
 	}
 	return errors.Join(err, os.RemoveAll(h.nodeDir(id)))
+}
+
+// forgetNode deletes the records, while no alias can be led to the node, and
+// answers which revisions it had.
+func (h *Hub) forgetNode(ctx context.Context, n Node) ([]Revision, error) {
+	release, err := h.nodes.deeds.take(ctx, "use/"+n.Project)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if err := h.usedBy(ctx, n, 0); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	list, err := h.Store.Revisions(ctx, n.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Store.DeleteNode(ctx, n.ID); err != nil {
+		return nil, err
+	}
+	if err := h.unscope(ctx, n.Project, n.ID); err != nil {
+		h.Log.Warn("keys of a deleted node are left", "node", n.ID, "error", err)
+	}
+	return list, nil
 }
 
 // nodeChanged tells followers of a node's project how the node is now. One that
