@@ -83,8 +83,10 @@ function graph(g) {
     const parts = [svg("line", { x1: 0, x2: width, y1: y(scale), y2: y(scale), class: "rule" }), svg("line", { x1: 0, x2: width, y1: y(scale / 2), y2: y(scale / 2), class: "rule" })];
     g.series.forEach((s, n) => parts.push(...(g.kind === "bars" ? bars(values, n, s, y, step) : [line(values[n], s, y, step, g.kind)])));
     picture.replaceChildren(...parts);
-    const last = minutes.findLastIndex((_, i) => sums[i] > 0);
-    setText(now, last < 0 ? "nothing" : g.kind === "line" ? `95 % within ${g.unit(values[1][last] ?? 0)}` : g.unit(sums[last]));
+    // The last minute is not over: of what is counted, the one before it says how much it is now.
+    const end = minutes.length - 1;
+    const last = (g.kind === "step" ? [end, end - 1] : [end - 1, end]).find((i) => sums[i] > 0);
+    setText(now, last === undefined ? "none now" : g.kind === "line" ? `95 % within ${g.unit(values[1][last] ?? 0)}` : g.unit(sums[last]));
     setText(top, most > 0 ? g.unit(scale) : "");
     picture.setAttribute("aria-label", most > 0 ? `${g.title} in the last hour: ${g.unit(most)} at most, ${now.textContent} last` : `${g.title}: nothing in the last hour`);
   }
