@@ -141,12 +141,28 @@ func TestAliases(t *testing.T) {
 		t.Errorf("public: %q %s", v.Key, got)
 	}
 	n.caller = nodeKey
+	counted := func() (out string) {
+		for line := range strings.Lines(string(h.Want(200, "GET", "/metrics", nil, nil))) {
+			if strings.Contains(line, n.id) || strings.Contains(line, a.ID) {
+				out += line
+			}
+		}
+		return out
+	}
+	for _, name := range []string{"node_requests{", "node_http_codes{code=\"200\"", "node_request_durations_count{", "alias_requests{", "alias_http_codes{", "alias_request_durations_count{"} {
+		if !strings.Contains(counted(), name) {
+			t.Errorf("the metrics have no %s", name)
+		}
+	}
 	h.Want(204, "DELETE", n.aliasAPI("open"), nil, nil)
 	h.Want(204, "DELETE", n.aliasAPI("best"), nil, nil)
 	if got := n.answer(t, a.URL); !strings.HasPrefix(got, "403") {
 		t.Errorf("a deleted alias: %s", got)
 	}
 	h.Want(204, "DELETE", n.api, nil, nil)
+	if left := counted(); strings.Contains(left, "node_requests") || strings.Contains(left, "alias_requests") {
+		t.Errorf("what is deleted is counted: %s", left)
+	}
 	var keys struct{ Items []any }
 	if h.Want(200, "GET", "/api/v1/projects/"+n.p+"/keys", nil, &keys); len(keys.Items) != 0 {
 		t.Errorf("keys of nothing: %v", keys.Items)

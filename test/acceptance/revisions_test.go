@@ -289,6 +289,33 @@ func TestRevisionFaults(t *testing.T) {
 	}
 }
 
+// TestADeletionIsCutOff: the hub is killed when the record of a revision is gone
+// and its files are there.
+func TestADeletionIsCutOff(t *testing.T) {
+	h := startHub(t)
+	n := publishMultiplier(t, h, "times")
+	n.revise(t, "times", 2)
+	h.kill(syscall.SIGTERM)
+	h.args = []string{"--fault", "revision.deleted=kill"}
+	h.start()
+	if status, b, err := h.Try("DELETE", n.api+"/revisions/1", nil); err == nil {
+		t.Errorf("it was answered: %d %s", status, b)
+	}
+	h.cmd.Wait()
+	h.cmd, h.args = nil, nil
+	if _, err := os.Stat(filepath.Join(h.data, "nodes", n.id, "r1")); err != nil {
+		t.Error("the files were gone before: ", err)
+	}
+	h.start()
+	noLeftovers(t, h, n)
+	if got := revisionsOf(h, n.api); got != "2 " {
+		t.Errorf("revisions: %s", got)
+	}
+	if got := n.answer(t, n.call); got != `200 {"y":20}` {
+		t.Errorf("it answers %s", got)
+	}
+}
+
 func revisionsOf(h *hub, api string) (out string) {
 	var list struct{ Items []struct{ Number int } }
 	h.Want(200, "GET", api+"/revisions", nil, &list)
