@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,17 +72,12 @@ func (h *Hub) FiguresOf(id string) []Minute {
 // observe notes how much is under way at each node.
 func (i *instances) observe(now time.Time) {
 	i.mu.Lock()
-	seen := map[string]bool{}
-	for t := range i.pools {
-		seen[t.node] = true
-	}
+	ids := slices.Collect(maps.Keys(i.served))
 	i.mu.Unlock()
-	for id := range seen {
-		s := i.stats(id, 0)
-		if s.Active == 0 && s.Instances == 0 {
-			continue
+	for _, id := range ids {
+		if s := i.stats(id, 0); s.Active > 0 || s.Instances > 0 {
+			i.h.see(id, s)
 		}
-		i.h.see(id, s)
 	}
 	i.h.figures.sweep(now)
 }

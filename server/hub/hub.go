@@ -119,7 +119,6 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	}
 	h.Operations = &Operations{list: map[string]*Operation{}, log: h.Log}
 	h.nodes.h = h
-	h.nodes.pools = map[target]*pool{}
 	for _, dir := range []string{"projects", "kernels", "vault", "nodes"} {
 		if err := os.MkdirAll(filepath.Join(h.Data, dir), 0o711); err != nil {
 			return nil, err

@@ -31,12 +31,18 @@ type target struct {
 // instances are the pools of all revisions that were called since the hub
 // started. One that nobody calls has none.
 type instances struct {
-	h     *Hub
-	mu    sync.Mutex
-	pools map[target]*pool
-	used  map[uint32]bool
-	tell  sync.Mutex // one event at a time: the last one sent is the newest
-	deeds deeds
+	h      *Hub
+	mu     sync.Mutex
+	served map[string]*served // by node
+	used   map[uint32]bool
+	tell   sync.Mutex // one event at a time: the last one sent is the newest
+	deeds  deeds
+}
+
+// served is what there is of one node, by revision.
+type served struct {
+	pools map[int]*pool
+	past  map[int]node.Stats // of pools that were closed
 }
 
 type pool struct{ *node.Pool }
@@ -44,11 +50,19 @@ type pool struct{ *node.Pool }
 func (i *instances) pool(project string, t target) *pool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	p := i.pools[t]
+	of := i.served[t.node]
+	if of == nil {
+		if i.served == nil {
+			i.served = map[string]*served{}
+		}
+		of = &served{map[int]*pool{}, map[int]node.Stats{}}
+		i.served[t.node] = of
+	}
+	p := of.pools[t.revision]
 	if p == nil {
 		p = &pool{node.NewPool(func(ctx context.Context) (node.Instance, error) { return i.start(ctx, project, t) })}
 		p.Changed = func() { i.h.nodeChanged(t.node) }
-		i.pools[t] = p
+		of.pools[t.revision] = p
 	}
 	return p
 }
@@ -70,20 +84,45 @@ func (i *instances) start(ctx context.Context, project string, t target) (node.I
 func (i *instances) take(id string, revision int) (out []*pool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for t, p := range i.pools {
-		if t.node == id && (revision == 0 || t.revision == revision) {
-			out = append(out, p)
-			delete(i.pools, t)
+	of := i.served[id]
+	if of == nil {
+		return nil
+	}
+	for number, p := range of.pools {
+		if revision != 0 && number != revision {
+			continue
 		}
+		out = append(out, p)
+		delete(of.pools, number)
+		of.past[number] = sum(of.past[number], lasting(p.Stats()))
 	}
 	return out
 }
 
-// drop ends all instances of a node, with the calls that are in them.
+// sum adds up what pools have to tell.
+func sum(a, b node.Stats) node.Stats {
+	a.Calls, a.Errors, a.ColdStarts = a.Calls+b.Calls, a.Errors+b.Errors, a.ColdStarts+b.ColdStarts
+	a.Instances, a.Active, a.Starting = a.Instances+b.Instances, a.Active+b.Active, a.Starting || b.Starting
+	if b.LastError != "" {
+		a.LastError = b.LastError
+	}
+	return a
+}
+
+// lasting is what stays true of a pool that is closed.
+func lasting(s node.Stats) node.Stats {
+	return node.Stats{Calls: s.Calls, Errors: s.Errors, ColdStarts: s.ColdStarts}
+}
+
+// drop ends all instances of a node that is deleted, with the calls that are in
+// them.
 func (i *instances) drop(id string) {
 	for _, p := range i.take(id, 0) {
 		p.Close()
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.served, id)
 }
 
 // dropRevision ends the instances of one revision.
@@ -110,16 +149,18 @@ const drainLimit = 70 * time.Second
 func (i *instances) stats(id string, revision int) (s node.Stats) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for t, p := range i.pools {
-		if t.node != id || (revision != 0 && t.revision != revision) {
-			continue
+	of := i.served[id]
+	if of == nil {
+		return s
+	}
+	for number, past := range of.past {
+		if revision == 0 || number == revision {
+			s = sum(s, past)
 		}
-		o := p.Stats()
-		s.Calls, s.Errors, s.ColdStarts, s.Instances = s.Calls+o.Calls, s.Errors+o.Errors, s.ColdStarts+o.ColdStarts, s.Instances+o.Instances
-		s.Active += o.Active
-		s.Starting = s.Starting || o.Starting
-		if o.LastError != "" {
-			s.LastError = o.LastError
+	}
+	for number, p := range of.pools {
+		if revision == 0 || number == revision {
+			s = sum(s, p.Stats())
 		}
 	}
 	return s
@@ -129,8 +170,10 @@ func (i *instances) all() []*pool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	var out []*pool
-	for _, p := range i.pools {
-		out = append(out, p)
+	for _, of := range i.served {
+		for _, p := range of.pools {
+			out = append(out, p)
+		}
 	}
 	return out
 }
