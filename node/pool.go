@@ -44,6 +44,7 @@ type Pool struct {
 	slots    chan struct{}
 	waiting  int
 	closed   bool
+	quiet    chan struct{} // closed when the last call has ended; nil: nobody waits for that
 	stats    Stats
 }
 
@@ -51,9 +52,14 @@ type Pool struct {
 type Stats struct {
 	Calls, Errors, ColdStarts int64
 	Instances                 int
+	Active                    int // calls in an instance now
 	Starting                  bool
 	LastError                 string
 }
+
+// ErrGone is the answer of a pool that was closed: the call has not begun, and
+// may be led elsewhere.
+var ErrGone = fault.New(fault.Unavailable, "node_gone", "The node is being removed or paused.")
 
 // NewPool returns an empty pool.
 func NewPool(start func(context.Context) (Instance, error)) *Pool {
@@ -133,7 +139,7 @@ func (p *Pool) acquire(ctx context.Context) (Instance, error) {
 		p.mu.Lock()
 		if p.closed {
 			p.mu.Unlock()
-			return nil, fault.New(fault.Unavailable, "node_gone", "The node is being removed or paused.")
+			return nil, ErrGone
 		}
 		if p.instance != nil {
 			select {
@@ -195,13 +201,9 @@ func (p *Pool) start(ctx context.Context, done chan struct{}) {
 	if err != nil {
 		p.stats.LastError = fault.Sentence(err)
 	}
-	p.instance = inst
-	if err != nil {
-		p.instance = nil
-	}
-	late := p.closed && p.instance != nil
-	if late {
-		p.instance = nil
+	late := err == nil && (p.closed || p.instance != nil) // Put may have brought one meanwhile
+	if err == nil && !late {
+		p.instance = inst
 	}
 	p.mu.Unlock()
 	if late {
@@ -214,6 +216,10 @@ func (p *Pool) release() {
 	defer p.mu.Unlock()
 	p.active--
 	p.used = time.Now()
+	if p.active == 0 && p.quiet != nil {
+		close(p.quiet)
+		p.quiet = nil
+	}
 }
 
 func (p *Pool) discard(inst Instance) {
@@ -264,6 +270,34 @@ func (p *Pool) changed() {
 	}
 }
 
+// Warm sees to it that there is an instance.
+func (p *Pool) Warm(ctx context.Context) error {
+	_, err := p.acquire(ctx)
+	if err == nil {
+		p.release()
+	}
+	return err
+}
+
+// Drain refuses further calls, lets those that are in the instance end, or the
+// context, and removes it.
+func (p *Pool) Drain(ctx context.Context) {
+	p.mu.Lock()
+	p.closed = true
+	if p.active > 0 && p.quiet == nil {
+		p.quiet = make(chan struct{})
+	}
+	quiet := p.quiet
+	p.mu.Unlock()
+	if quiet != nil {
+		select {
+		case <-quiet:
+		case <-ctx.Done():
+		}
+	}
+	p.Close()
+}
+
 // Close removes the instance and refuses further calls.
 func (p *Pool) Close() {
 	p.mu.Lock()
@@ -287,6 +321,7 @@ func (p *Pool) Stats() Stats {
 	if p.instance != nil {
 		s.Instances = 1
 	}
+	s.Active = p.active
 	s.Starting = p.starting != nil
 	return s
 }

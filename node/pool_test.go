@@ -418,3 +418,41 @@ func TestChangesAreTold(t *testing.T) {
 		expect("it had ended", "0 false true", "0 true true", "0 false true")
 	})
 }
+
+// Drain lets the calls that are in an instance end, and no more in.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inst := &drained{closed: make(chan struct{})}
+		p := NewPool(func(context.Context) (Instance, error) { return inst, nil })
+		begun, end := make(chan struct{}), make(chan struct{})
+		answered := make(chan error, 1)
+		go func() {
+			answered <- p.Call(t.Context(), func(net.Conn) error { close(begun); <-end; return nil })
+		}()
+		<-begun
+		gone := make(chan struct{})
+		go func() { p.Drain(t.Context()); close(gone) }()
+		synctest.Wait()
+		if err := p.Call(t.Context(), func(net.Conn) error { return nil }); !errors.Is(err, ErrGone) {
+			t.Errorf("a call of a drained pool: %v", err)
+		}
+		select {
+		case <-inst.closed:
+			t.Error("the instance is closed under a call")
+		default:
+		}
+		close(end)
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+		<-gone
+		<-inst.closed
+	})
+}
+
+// drained is an instance that says when it is closed.
+type drained struct{ closed chan struct{} }
+
+func (*drained) Dial(context.Context) (net.Conn, error) { return nil, nil }
+func (*drained) Done() <-chan struct{}                  { return nil }
+func (d *drained) Close()                               { close(d.closed) }

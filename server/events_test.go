@@ -55,7 +55,8 @@ func TestANodeIsDeletedBeforeTheEyesOfAFollower(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.hub.Store.PutNode(t.Context(), hub.Node{ID: "n", Project: "p", Name: "digit", Inputs: []byte("[]"), Outputs: []byte("[]"), KeyHash: []byte{1}, CreatedAt: time.Now()}); err != nil {
+	if err := d.hub.Store.AddRevision(t.Context(), hub.Node{ID: "n", Project: "p", Name: "digit", CreatedAt: time.Now()},
+		hub.Revision{Node: "n", Number: 1, Files: 1, Inputs: []byte("[]"), Outputs: []byte("[]"), CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	s := httptest.NewServer(d.handler)

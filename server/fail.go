@@ -89,12 +89,7 @@ func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		return // nobody is there to read it
 	}
 	p := s.problemOf(r, err)
-	if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "2")
-	}
-	if p.Status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-	}
+	s.failHeaders(w, p.Status)
 	if wantsPage(r) {
 		s.console.Error(w, r, s.page(r), p.Status, p.Title, p.Detail, p.ID)
 		return
@@ -110,6 +105,16 @@ func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(p.Status)
 	json.NewEncoder(w).Encode(body)
+}
+
+// failHeaders says when to come again, and how to sign in.
+func (s *Server) failHeaders(w http.ResponseWriter, status int) {
+	if (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", "2")
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 }
 
 func jupyterRoute(r *http.Request) bool {

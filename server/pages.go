@@ -174,6 +174,25 @@ func (s *Server) ownPassword(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, s.Base+"/", http.StatusSeeOther)
 }
 
+func (s *Server) nodePage(w http.ResponseWriter, r *http.Request) {
+	u, ok := Who(r.Context())
+	if !ok {
+		s.askToSignIn(w, r)
+		return
+	}
+	p, err := s.hub.MayOpen(r.Context(), u, r.PathValue("project"))
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	n, err := s.hub.NodeOf(r.Context(), p, r.PathValue("node"))
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	s.console.Node(w, r, s.page(r), console.ProjectInfo{ID: p.ID, Name: p.Name}, console.NodeInfo{ID: n.ID, Name: n.Name})
+}
+
 func (s *Server) projectPage(w http.ResponseWriter, r *http.Request) {
 	u, ok := Who(r.Context())
 	if !ok {

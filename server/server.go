@@ -124,6 +124,7 @@ func (s *Server) routes() *echo.Echo {
 	at("GET", "/people", s.admin(s.console.People))
 	at("GET", "/machine", s.admin(s.console.Machine))
 	at("GET", "/p/:project", s.projectPage)
+	at("GET", "/p/:project/nodes/:node", s.nodePage)
 	e.Any("/static/console/*", echo.WrapHandler(s.console.Static()))
 	if s.lab != nil {
 		e.Any("/static/lab/*", echo.WrapHandler(s.lab))
@@ -135,6 +136,15 @@ func (s *Server) routes() *echo.Echo {
 	e.Any("/projects/:project", echo.WrapHandler(http.HandlerFunc(s.project)))
 	e.Any("/projects/:project/*", echo.WrapHandler(http.HandlerFunc(s.project)))
 	at("POST", "/nodes/:id/execute", s.execute)
+	at("POST", "/aliases/:id/execute", s.execute)
+	at("GET", "/v2", s.inferenceServer)
+	at("GET", "/v2/health/live", s.inferenceLive)
+	at("GET", "/v2/health/ready", s.inferenceReady)
+	for _, model := range []string{"/v2/models/:model", "/v2/models/:model/versions/:version"} {
+		at("GET", model, s.inferenceModel)
+		at("GET", model+"/ready", s.inferenceModelReady)
+		at("POST", model+"/infer", s.infer)
+	}
 	return e
 }
 
@@ -163,13 +173,22 @@ func (s *Server) api() (huma.API, http.Handler) {
 	}
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError { return s.humaError(status, msg, errs) }
 	api.Register(a, api.Deps{
-		Hub: s.hub, Who: Who, By: by, Seed: s.Seed, Base: s.Base, Doctor: s.Doctor, Gone: s.Trees.Drop,
+		Hub: s.hub, Who: Who, By: by, Seed: s.Seed, Base: s.Base, Doctor: s.Doctor, Gone: s.dropProject,
+		NodeGone:  func(id string) { s.metrics.nodes.forget("node", id) },
+		AliasGone: func(id string) { s.metrics.aliases.forget("alias", id) },
 		Fail: func(ctx context.Context, err error) error {
 			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "/api/v1", nil)
 			return s.problemOf(r, err)
 		},
 	})
 	return a, mux
+}
+
+// dropProject lets go of what is held for a deleted project.
+func (s *Server) dropProject(id string) {
+	s.Trees.Drop(id)
+	s.metrics.nodes.forget("project", id)
+	s.metrics.aliases.forget("project", id)
 }
 
 // humaError gives huma's own findings (a field missing, not JSON) our form.

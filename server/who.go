@@ -53,7 +53,11 @@ func by(ctx context.Context) (login []byte, from string) {
 // could have made a signed-in browser send.
 func (s *Server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := s.identify(r)
+		var id who
+		call := isCall(r)
+		if !call {
+			id = s.identify(r)
+		}
 		if id.how != byToken && !s.knownHost(r) { // a stranger's page has no token
 			s.Fail(w, r, errHost)
 			return
@@ -64,7 +68,7 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 				return
 			}
 		}
-		if secret := s.cookieSecret(r); secret == "" {
+		if secret := s.cookieSecret(r); secret == "" && !call {
 			s.setCookie(w, r, xsrfCookie, hub.Secret(), false)
 		}
 		id.from = s.client(r)

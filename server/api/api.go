@@ -24,6 +24,8 @@ type Deps struct {
 	Doctor func(context.Context) []Finding
 	// Gone drops what the server holds for a deleted project.
 	Gone func(project string)
+	// NodeGone and AliasGone drop what the server has counted of deleted ones.
+	NodeGone, AliasGone func(id string)
 	// Fail turns an error into one that huma answers with.
 	Fail func(context.Context, error) error
 }
@@ -55,6 +57,8 @@ func Register(a huma.API, d Deps) {
 	x.checkpoints()
 	x.files()
 	x.nodes()
+	x.aliases()
+	x.keys()
 	x.operations()
 }
 

@@ -224,14 +224,8 @@ func (h *Hub) DeleteCheckpoint(ctx context.Context, project, id string) error {
 			return fault.New(fault.Conflict, "checkpoint_in_use", "A hibernated kernel sleeps in this checkpoint. Resume it first, or shut it down.")
 		}
 	}
-	nodes, err := h.Store.Nodes(ctx, project)
-	if err != nil {
+	if err := h.servesFrom(ctx, project, c.ID); err != nil {
 		return err
-	}
-	for _, n := range nodes {
-		if n.Checkpoint == c.ID {
-			return fault.Newf(fault.Conflict, "checkpoint_in_use", "The node %q serves from this checkpoint.", n.Name)
-		}
 	}
 	draining, err := h.Runtime.Draining()
 	if err != nil {

@@ -85,6 +85,9 @@ type Hub struct {
 	session sync.Mutex // one session is opened at a time: four clients, one kernel
 
 	nodes     instances
+	keys      keyring
+	watches   watches
+	figures   figures
 	terminals terminals
 	apps      apps
 
@@ -121,7 +124,6 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	}
 	h.Operations = &Operations{list: map[string]*Operation{}, log: h.Log}
 	h.nodes.h = h
-	h.nodes.pools = map[string]*pool{}
 	for _, dir := range []string{"projects", "kernels", "vault", "nodes"} {
 		if err := os.MkdirAll(filepath.Join(h.Data, dir), 0o711); err != nil {
 			return nil, err
@@ -129,6 +131,9 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	}
 	if err := h.openWebhooks(ctx); err != nil { // before any run's end is found
 		return nil, fmt.Errorf("webhooks: %w", err)
+	}
+	if err := h.openKeys(ctx); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
 	}
 	if err := h.reconcile(ctx); err != nil {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
@@ -158,6 +163,7 @@ func (h *Hub) Close() {
 	}
 	h.Operations.wg.Wait() // a switch under way is finished, not cut
 	h.nodes.close()
+	h.noteKeys(context.WithoutCancel(h.ctx))
 	h.stop()
 	for _, l := range list {
 		l.unlink()

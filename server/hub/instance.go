@@ -22,102 +22,6 @@ import (
 	"cellar/node"
 )
 
-// instances are the pools of all nodes that were called since the hub started.
-// A node that nobody calls has none.
-type instances struct {
-	h     *Hub
-	mu    sync.Mutex
-	pools map[string]*pool
-	used  map[uint32]bool
-	tell  sync.Mutex // one event at a time: the last one sent is the newest
-}
-
-type pool struct{ *node.Pool }
-
-func (i *instances) pool(n Node) *pool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	p := i.pools[n.ID]
-	if p == nil {
-		p = &pool{node.NewPool(func(ctx context.Context) (node.Instance, error) { return i.h.startInstance(ctx, n) })}
-		p.Changed = func() { i.h.nodeChanged(n.ID) }
-		i.pools[n.ID] = p
-	}
-	return p
-}
-
-// warm starts an instance ahead of the first call.
-func (i *instances) warm(ctx context.Context, n Node) error {
-	inst, err := i.h.startInstance(ctx, n)
-	if err != nil {
-		return err
-	}
-	i.pool(n).Put(inst)
-	return nil
-}
-
-func (i *instances) drop(id string) {
-	i.mu.Lock()
-	p := i.pools[id]
-	delete(i.pools, id)
-	i.mu.Unlock()
-	if p != nil {
-		p.Close()
-	}
-}
-
-func (i *instances) stats(id string) node.Stats {
-	i.mu.Lock()
-	p := i.pools[id]
-	i.mu.Unlock()
-	if p == nil {
-		return node.Stats{}
-	}
-	return p.Stats()
-}
-
-func (i *instances) all() []*pool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	var out []*pool
-	for _, p := range i.pools {
-		out = append(out, p)
-	}
-	return out
-}
-
-func (i *instances) sweep() {
-	for _, p := range i.all() {
-		p.Sweep(i.h.NodeIdleAfter)
-	}
-}
-
-func (i *instances) close() {
-	for _, p := range i.all() {
-		p.Close()
-	}
-}
-
-func (i *instances) addresses() (out []uint32) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for n := range i.used {
-		out = append(out, n)
-	}
-	return out
-}
-
-func (i *instances) use(n uint32, used bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.used == nil {
-		i.used = map[uint32]bool{}
-	}
-	if i.used[n] = used; !used {
-		delete(i.used, n)
-	}
-}
-
 // instance is a thawed copy of a node's checkpoint in a container of its own.
 type instance struct {
 	h       *Hub
@@ -131,16 +35,16 @@ type instance struct {
 }
 
 // startInstance thaws a node's checkpoint and sets the worker going in it.
-func (h *Hub) startInstance(ctx context.Context, n Node) (_ *instance, err error) {
+func (h *Hub) startInstance(ctx context.Context, n Node, r Revision) (_ *instance, err error) {
 	p, err := h.Store.Project(ctx, n.Project)
 	if err != nil {
 		return nil, err
 	}
-	c, err := h.Store.Checkpoint(ctx, n.Project, n.Checkpoint)
+	c, err := h.Store.Checkpoint(ctx, n.Project, r.Checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	conf, err := h.Configuration(n.Configuration)
+	conf, err := h.Configuration(r.Configuration)
 	if err != nil {
 		return nil, err
 	}
@@ -157,12 +61,12 @@ func (h *Hub) startInstance(ctx context.Context, n Node) (_ *instance, err error
 	k.Labels["cellar.node"] = n.ID
 	k.Image, k.Limits, k.Network = c.Image, h.limits(conf, nil), h.network(i.address)
 	k.Argv = []string{"/opt/cellar/cellar-keep"}
-	if err := i.mounts(p, n, &k); err != nil {
+	if err := i.mounts(p, r, &k); err != nil {
 		return nil, err
 	}
-	dump := filepath.Join(h.nodeDir(n.ID), "dump")
-	k.Wanted = filepath.Join(h.nodeDir(n.ID), "wanted.json")
-	if _, err := criu.AdoptSizes(dump, func(name string) (string, string) { return onMachine(k.Mounts, name) }, elsewhere(filepath.Join(h.nodeDir(n.ID), "home"))); err != nil {
+	dump := filepath.Join(h.revisionDir(r), "dump")
+	k.Wanted = filepath.Join(h.revisionDir(r), "wanted.json")
+	if _, err := criu.AdoptSizes(dump, func(name string) (string, string) { return onMachine(k.Mounts, name) }, elsewhere(filepath.Join(h.revisionDir(r), "home"))); err != nil {
 		return nil, err
 	}
 	if err := h.Runtime.Restore(ctx, k, dump); err != nil {
@@ -178,12 +82,12 @@ func (h *Hub) startInstance(ctx context.Context, n Node) (_ *instance, err error
 	if i.door, err = h.Runtime.Door(ctx, i.name); err != nil {
 		return nil, err
 	}
-	return i, i.serve(ctx, c, n)
+	return i, i.serve(ctx, c, r)
 }
 
 // mounts gives the instance its own view of the node's files and packages: what
 // a call writes stays in the instance and goes with it.
-func (i *instance) mounts(p Project, n Node, k *kernel.Container) error {
+func (i *instance) mounts(p Project, r Revision, k *kernel.Container) error {
 	owner := p.FileOwner()
 	if err := os.MkdirAll(i.dir, 0o711); err != nil {
 		return err
@@ -196,24 +100,24 @@ func (i *instance) mounts(p Project, n Node, k *kernel.Container) error {
 				return err
 			}
 		}
-		options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", filepath.Join(i.h.nodeDir(n.ID), sub), layers["upper"], layers["work"])
+		options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", filepath.Join(i.h.revisionDir(r), sub), layers["upper"], layers["work"])
 		if err := unix.Mount("overlay", layers["merged"], "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 			return os.NewSyscallError("mount overlay", err)
 		}
 		k.Mounts = append(k.Mounts, kernel.Mount{Source: layers["merged"], Target: target})
 	}
 	journal := filepath.Join(i.dir, "journal")
-	if err := copyTree(filepath.Join(i.h.nodeDir(n.ID), "journal"), journal, owner, 1<<50); err != nil {
+	if err := copyTree(filepath.Join(i.h.revisionDir(r), "journal"), journal, owner, 1<<50); err != nil {
 		return err
 	}
 	k.Mounts = append(k.Mounts, kernel.Mount{Source: journal, Target: "/cellar/journal"})
-	k.LogFile = filepath.Join(i.h.nodeDir(n.ID), "container.log")
+	k.LogFile = filepath.Join(i.h.nodeDir(r.Node), "container.log")
 	return nil
 }
 
 // serve tells the thawed kernel to become the cell's worker, and waits until it
 // takes calls.
-func (i *instance) serve(ctx context.Context, c Checkpoint, n Node) error {
+func (i *instance) serve(ctx context.Context, c Checkpoint, n Revision) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var conn net.Conn

@@ -137,6 +137,15 @@ func (h *Hub) DeleteProject(ctx context.Context, p Project) error {
 	if err := errors.Join(h.endShells(ctx, p), h.endLanguages(ctx, p.ID)); err != nil {
 		return err
 	}
+	aliases, err := h.Store.Aliases(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	for _, a := range aliases {
+		if err := h.DeleteAlias(ctx, a); err != nil {
+			return err
+		}
+	}
 	nodes, err := h.Store.Nodes(ctx, p.ID)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 	"cellar/node"
 )
 
-// Source names what is published: a cell by its ID, a tag or its metadata name.
+// Source names what is published: a cell by its ID, a tag, its metadata name, or
+// its number among the code cells, from 1.
 type Source struct {
 	Notebook string    `json:"notebook"`
 	Cell     string    `json:"cell"`
@@ -33,18 +35,22 @@ type Described struct {
 
 // Publication is a request to publish.
 type Publication struct {
-	Name          string       `json:"name"`
+	Name          string       `json:"name" doc:"under the name of a node that is there, a new revision of it is made, which becomes current"`
+	Node          string       `json:"node,omitempty" doc:"the ID of the node that gets the revision, where several have the name"`
+	Note          string       `json:"note,omitempty" doc:"what is new, for people" maxLength:"500"`
 	Source        Source       `json:"source"`
 	Inputs        []node.Field `json:"inputs"`
 	Outputs       []node.Field `json:"outputs"`
 	Configuration string       `json:"configuration,omitempty"`
 }
 
-// Published is the answer; the key is told this once.
+// Published is the answer; the key of a new node is told this once.
 type Published struct {
-	ID  string `json:"id"`
-	URL string `json:"url"`
-	Key string `json:"key"`
+	ID       string `json:"id"`
+	URL      string `json:"url"`
+	Key      string `json:"key,omitempty" doc:"of a new node; a new revision is called with the keys that there are"`
+	Revision int    `json:"revision"`
+	Message  string `json:"message" doc:"what has become of it, for people"`
 }
 
 // keptFiles bounds what of a project's files a node keeps, in bytes.
@@ -108,6 +114,16 @@ func cellSource(nb []byte, name string) (string, error) {
 			return c.Source, nil
 		}
 	}
+	if i, err := strconv.Atoi(name); err == nil && i > 0 { // as people count
+		for _, c := range doc.Cells {
+			if c.CellType != "code" {
+				continue
+			}
+			if i--; i == 0 {
+				return c.Source, nil
+			}
+		}
+	}
 	return "", fault.Newf(fault.NotFound, "cell_not_found", "The notebook has no cell %q. Has it been saved?", name)
 }
 
@@ -153,12 +169,23 @@ func (pub Publication) Check() error {
 	return nil
 }
 
-// Publish makes a node of a cell and the kernel's state of this moment.
-func (h *Hub) Publish(ctx context.Context, p Project, pub Publication, o *Operation) (*Published, error) {
+// Publish makes a node of a cell and the kernel's state of this moment, or a new
+// revision of the node that has the name. Nothing is seen of it before it has
+// answered on this machine: then one write makes it current.
+func (h *Hub) Publish(ctx context.Context, by User, p Project, pub Publication, o *Operation) (*Published, error) {
 	if err := pub.Check(); err != nil {
 		return nil, err
 	}
-	name := strings.TrimSpace(pub.Name)
+	pub.Name = strings.TrimSpace(pub.Name)
+	release, err := h.nodes.deeds.take(ctx, p.ID+"/"+pub.Name) // two of a name are two revisions
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	n, err := h.nodeFor(ctx, p, pub)
+	if err != nil {
+		return nil, err
+	}
 	l, text, err := h.find(ctx, p, pub.Source)
 	if err != nil {
 		return nil, err
@@ -176,41 +203,118 @@ func (h *Hub) Publish(ctx context.Context, p Project, pub Publication, o *Operat
 	if _, err := h.Offer(conf); err != nil {
 		return nil, err
 	}
-	c, err := h.Keep(ctx, l, KindPublish, name, o)
+	c, err := h.Keep(ctx, l, KindPublish, pub.Name, o)
 	if err != nil {
 		return nil, err
 	}
-	key := "cellar_" + Secret()
-	n := Node{
-		ID: nodeID(name), Project: p.ID, Name: name, Checkpoint: c.ID, Configuration: conf, Notebook: pub.Source.Notebook,
-		Cell: pub.Source.Cell, Source: text, KeyHash: HashSecret(key), CreatedAt: time.Now(),
+	r := Revision{
+		Node: n.ID, Number: n.Last + 1, Files: n.Last + 1, Checkpoint: c.ID, Configuration: conf, Notebook: pub.Source.Notebook,
+		Cell: pub.Source.Cell, Source: text, Author: by.Name, Note: strings.TrimSpace(pub.Note), CreatedAt: time.Now(),
 	}
-	n.Inputs, _ = json.Marshal(pub.Inputs)
-	n.Outputs, _ = json.Marshal(pub.Outputs)
-	undo := func(err error) error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		h.nodes.drop(n.ID)
-		h.Store.DeleteNode(ctx, n.ID)
-		os.RemoveAll(h.nodeDir(n.ID))
-		if c.Kind == KindPublish {
-			h.DeleteCheckpoint(ctx, p.ID, c.ID)
-		}
+	r.Inputs, _ = json.Marshal(pub.Inputs)
+	r.Outputs, _ = json.Marshal(pub.Outputs)
+	var first []Key
+	key := ""
+	if n.Last == 0 {
+		var k Key
+		k, key = newKey(p.ID, "first", by.Name, n.ID)
+		first = append(first, k)
+	}
+	if err := h.introduce(ctx, p, n, r, o, first...); err != nil {
+		return nil, h.unpublish(ctx, p, r, err)
+	}
+	done := &Published{ID: n.ID, URL: "/nodes/" + n.ID + "/execute", Key: key, Revision: r.Number, Message: "The node " + n.Name + " is new."}
+	if n.Last > 0 {
+		done.Message = fmt.Sprintf("Revision %d of the node %s answers from now on, with the keys that there are. Revision %d is kept: you can go back to it.", r.Number, n.Name, n.Current)
+	}
+	return done, nil
+}
+
+// nodeFor finds the node that a publication is a revision of, or makes the record
+// of a new one.
+func (h *Hub) nodeFor(ctx context.Context, p Project, pub Publication) (n Node, err error) {
+	list, err := h.Store.Nodes(ctx, p.ID)
+	if err != nil {
+		return n, err
+	}
+	list = slices.DeleteFunc(list, func(n Node) bool { return n.Name != pub.Name || (pub.Node != "" && n.ID != pub.Node) })
+	switch {
+	case len(list) == 1:
+		return list[0], nil
+	case len(list) > 1: // from before nodes had revisions
+		return n, fault.Newf(fault.Conflict, "node_ambiguous", "%d nodes are named %q. Say by its ID which one gets the revision, or choose another name.", len(list), pub.Name)
+	case pub.Node != "":
+		return n, errNoNode
+	}
+	return Node{ID: nodeID(pub.Name), Project: p.ID, Name: pub.Name, CreatedAt: time.Now()}, nil
+}
+
+// introduce brings a revision to where it can answer, and makes it current.
+func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *Operation, first ...Key) error {
+	if err := h.step("publish.kept"); err != nil {
 		return err
 	}
 	o.Step(0.6, "Copying files and packages")
-	if err := h.fillNode(ctx, p, n); err != nil {
-		return nil, undo(err)
+	if err := h.fillNode(ctx, p, r); err != nil {
+		return err
+	}
+	if err := h.step("publish.filled"); err != nil {
+		return err
 	}
 	o.Step(0.8, "Starting the first instance")
-	if err := h.Store.PutNode(ctx, n); err != nil {
-		return nil, undo(err)
+	inst, err := h.startInstance(ctx, n, r)
+	if err != nil {
+		return err
 	}
-	if err := h.nodes.warm(ctx, n); err != nil {
-		return nil, undo(err)
+	err = errors.Join(h.step("publish.warmed"), context.Cause(ctx))
+	h.nodes.pool(n.Project, target{n.ID, r.Number}).Put(inst) // before anyone can be led to it
+	if err == nil {
+		err = h.keys.with(first, func() error { return h.Store.AddRevision(context.WithoutCancel(ctx), n, r, first...) })
+	}
+	if errors.Is(err, fault.NotFound) {
+		err = fault.Wrap(fault.Conflict, "node_gone", "The node was deleted meanwhile.", err)
+	}
+	if err != nil {
+		h.nodes.dropRevision(n.ID, r.Number)
+		return err
 	}
 	h.nodeChanged(n.ID)
-	return &Published{ID: n.ID, URL: "/nodes/" + n.ID + "/execute", Key: key}, nil
+	h.step("publish.recorded") // it is published: what fails here fails nobody
+	return nil
+}
+
+// unpublish removes what a revision that nobody was told of has left.
+func (h *Hub) unpublish(ctx context.Context, p Project, r Revision, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	err := h.removeFiles(ctx, p, r)
+	if r.Number == 1 {
+		err = errors.Join(err, os.RemoveAll(h.nodeDir(r.Node)))
+	}
+	if err != nil {
+		h.Log.Error("a revision that could not be published has left something", "node", r.Node, "revision", r.Number, "error", err)
+	}
+	return why
+}
+
+// removeFiles removes a revision's folder, unless another is served from it, and
+// its checkpoint, unless that is more than a node's.
+func (h *Hub) removeFiles(ctx context.Context, p Project, r Revision) error {
+	list, err := h.Store.Revisions(ctx, r.Node)
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(o Revision) bool { return o.Number == r.Number })
+	if !slices.ContainsFunc(list, func(o Revision) bool { return o.Files == r.Files }) {
+		err = os.RemoveAll(h.revisionDir(r))
+	}
+	if slices.ContainsFunc(list, func(o Revision) bool { return o.Checkpoint == r.Checkpoint }) {
+		return err
+	}
+	if c, e := h.Store.Checkpoint(ctx, p.ID, r.Checkpoint); e == nil && c.Kind == KindPublish {
+		err = errors.Join(err, h.DeleteCheckpoint(ctx, p.ID, c.ID))
+	}
+	return err
 }
 
 // nodeID is readable and cannot be guessed from the name alone.
@@ -226,10 +330,15 @@ func nodeID(name string) string {
 
 func (h *Hub) nodeDir(id string) string { return filepath.Join(h.Data, "nodes", id) }
 
-// fillNode gives a node its own copy of everything it needs: the dump by hard
+// revisionDir is where the files are that a revision is served from.
+func (h *Hub) revisionDir(r Revision) string {
+	return filepath.Join(h.nodeDir(r.Node), fmt.Sprint("r", r.Files))
+}
+
+// fillNode gives a revision its own copy of everything it needs: the dump by hard
 // links, the journal, the project's files and packages.
-func (h *Hub) fillNode(ctx context.Context, p Project, n Node) error {
-	dir := h.nodeDir(n.ID)
+func (h *Hub) fillNode(ctx context.Context, p Project, n Revision) error {
+	dir := h.revisionDir(n)
 	giveBack, err := h.borrowWhole(ctx, p.ID, n.Checkpoint) // the node has it for good, also when the checkpoint is deleted
 	if err != nil {
 		return err
@@ -241,7 +350,7 @@ func (h *Hub) fillNode(ctx context.Context, p Project, n Node) error {
 	if err := os.MkdirAll(filepath.Join(dir, "dump"), 0o755); err != nil {
 		return err
 	}
-	if err := os.Chmod(dir, 0o711); err != nil {
+	if err := errors.Join(os.Chmod(h.nodeDir(n.Node), 0o711), os.Chmod(dir, 0o711)); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(h.dumpDir(n.Checkpoint))

@@ -69,7 +69,7 @@ func (h *Hub) reconcile(ctx context.Context) error {
 		}
 	}
 	h.sweepInstances()
-	return nil
+	return h.settleNodes(ctx)
 }
 
 // incarnation names the container that is the kernel now: the one on record,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cellar/kernel"
+	"cellar/node"
 )
 
 // User is a person with an account.
@@ -112,11 +113,23 @@ type Checkpoint struct {
 	Files     FilesKept
 }
 
-// Node is a published cell.
+// Node is something callable. What it serves is in its revisions.
 type Node struct {
-	ID            string
-	Project       string
-	Name          string
+	ID        string
+	Project   string
+	Name      string
+	Current   int // the revision that answers calls which name none
+	Last      int // the highest number given so far
+	Paused    bool
+	CreatedAt time.Time
+}
+
+// Revision is an immutable version of a node: a cell, and the state it starts
+// from.
+type Revision struct {
+	Node          string
+	Number        int // from 1
+	Files         int // the revision whose folder it is served from
 	Checkpoint    string
 	Configuration string
 	Notebook      string
@@ -124,9 +137,46 @@ type Node struct {
 	Source        string
 	Inputs        json.RawMessage
 	Outputs       json.RawMessage
-	KeyHash       []byte
-	Paused        bool
+	Author        string // the person's name at the time; empty: not known
+	Note          string
 	CreatedAt     time.Time
+}
+
+// Alias is a stable name before nodes.
+type Alias struct {
+	ID        string
+	Project   string
+	Name      string
+	CreatedAt time.Time
+	Setting   // in force
+}
+
+// Setting is what an alias leads to from one change to the next.
+type Setting struct {
+	Number  int // from 1, without gaps
+	Targets []node.Share
+	Guard   node.Guard
+	Public  bool   // answers without a key
+	Author  string // empty: the hub went back by itself
+	Reason  string
+	At      time.Time
+}
+
+// Key lets a caller in to nodes and aliases. The secret itself is told once.
+type Key struct {
+	ID        string
+	Project   string
+	Name      string
+	Hash      []byte
+	OldHash   []byte // of before a rotation, good until OldUntil
+	OldUntil  time.Time
+	Scope     []string // IDs of nodes and aliases
+	Allowance node.Allowance
+	Day       int64 // days since 1970 that Calls are of
+	Calls     int64
+	UsedAt    time.Time
+	Author    string
+	CreatedAt time.Time
 }
 
 // Store keeps the records. Get methods answer fault.NotFound, adding what is
@@ -170,10 +220,36 @@ type Store interface {
 	FiledCheckpoint(ctx context.Context, id string, f FilesKept) error
 	DeleteCheckpoint(ctx context.Context, id string) error
 
-	PutNode(ctx context.Context, n Node) error
+	// AddRevision adds a revision and makes it the node's current one, in one
+	// step; the first adds the node too, and its keys. A node that is gone is
+	// fault.NotFound.
+	AddRevision(ctx context.Context, n Node, r Revision, first ...Key) error
+	Revision(ctx context.Context, node string, number int) (Revision, error)
+	Revisions(ctx context.Context, node string) ([]Revision, error) // newest first; an empty node means all
+	// DeleteRevision never deletes a current one: that is fault.NotFound.
+	DeleteRevision(ctx context.Context, node string, number int) error
+	// SetCurrent answers fault.NotFound when there is no such revision.
+	SetCurrent(ctx context.Context, node string, number int) error
+	PutNode(ctx context.Context, n Node) error // name, and whether it is paused
 	Node(ctx context.Context, id string) (Node, error)
 	Nodes(ctx context.Context, project string) ([]Node, error)
-	DeleteNode(ctx context.Context, id string) error
+	DeleteNode(ctx context.Context, id string) error // with its revisions
+
+	// AddSetting puts a setting in force if Number-1 was until then, else it is
+	// fault.NotFound; the first adds the alias too, and its keys. Of the settings
+	// before it, keep stay.
+	AddSetting(ctx context.Context, a Alias, keep int, first ...Key) error
+	Alias(ctx context.Context, id string) (Alias, error)
+	Aliases(ctx context.Context, project string) ([]Alias, error)  // by name
+	Settings(ctx context.Context, alias string) ([]Setting, error) // newest first
+	DeleteAlias(ctx context.Context, id string) error
+
+	// PutCallKey answers fault.Exhausted when a project would have more than limit.
+	PutCallKey(ctx context.Context, k Key, limit int) error
+	CallKeys(ctx context.Context) ([]Key, error) // of all projects
+	// UseCallKeys notes day, calls and last use of keys that are there.
+	UseCallKeys(ctx context.Context, list []Key) error
+	DeleteCallKey(ctx context.Context, id string) error
 
 	PutWebhook(ctx context.Context, w Webhook) error
 	Webhooks(ctx context.Context) ([]Webhook, error)

@@ -39,11 +39,13 @@ func (h *Hub) watch() {
 				l.persist(h.ctx)
 				l.keepTimings()
 			}
+			h.noteKeys(h.ctx)
 		case <-tick.C:
 			for _, l := range h.LiveOf("") {
 				h.measure(l)
 			}
 			h.nodes.sweep()
+			h.nodes.observe(time.Now())
 			h.sweepLanguages(time.Now())
 		}
 	}

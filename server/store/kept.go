@@ -83,35 +83,3 @@ func (s *Store) DeleteCheckpoint(ctx context.Context, id string) error {
 	}
 	return classify(tx.Commit())
 }
-
-const nodeColumns = "id, project, name, checkpoint, configuration, notebook, cell, source, inputs, outputs, key_hash, paused, created_at"
-
-func scanNode(r row) (n hub.Node, err error) {
-	var created int64
-	var inputs, outputs string
-	err = r.Scan(&n.ID, &n.Project, &n.Name, &n.Checkpoint, &n.Configuration, &n.Notebook, &n.Cell, &n.Source, &inputs, &outputs, &n.KeyHash, &n.Paused, &created)
-	n.Inputs, n.Outputs, n.CreatedAt = []byte(inputs), []byte(outputs), at(created)
-	return n, err
-}
-
-// PutNode implements hub.Store.
-func (s *Store) PutNode(ctx context.Context, n hub.Node) error {
-	return s.exec(ctx, "INSERT INTO nodes ("+nodeColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
-		ON CONFLICT (id) DO UPDATE SET name=excluded.name, configuration=excluded.configuration, paused=excluded.paused, key_hash=excluded.key_hash`,
-		n.ID, n.Project, n.Name, n.Checkpoint, n.Configuration, n.Notebook, n.Cell, n.Source, string(n.Inputs), string(n.Outputs), n.KeyHash, n.Paused, ms(n.CreatedAt))
-}
-
-// Node implements hub.Store.
-func (s *Store) Node(ctx context.Context, id string) (hub.Node, error) {
-	return one(ctx, s, scanNode, "SELECT "+nodeColumns+" FROM nodes WHERE id = ?", id)
-}
-
-// Nodes implements hub.Store; an empty project means all.
-func (s *Store) Nodes(ctx context.Context, project string) ([]hub.Node, error) {
-	return all(ctx, s, scanNode, "SELECT "+nodeColumns+" FROM nodes WHERE ? IN ('', project) ORDER BY created_at, id", project)
-}
-
-// DeleteNode implements hub.Store.
-func (s *Store) DeleteNode(ctx context.Context, id string) error {
-	return s.exec(ctx, "DELETE FROM nodes WHERE id = ?", id)
-}

@@ -26,11 +26,14 @@ type Store struct {
 	write *sql.DB
 
 	// What every request asks for.
-	users    recent[hub.User]
-	tokens   recent[hub.Token]
-	logins   recent[hub.Login]
-	projects recent[hub.Project]
-	sessions recent[[]hub.Session]
+	users     recent[hub.User]
+	tokens    recent[hub.Token]
+	logins    recent[hub.Login]
+	projects  recent[hub.Project]
+	sessions  recent[[]hub.Session]
+	nodes     recent[hub.Node]
+	revisions recent[hub.Revision]
+	aliases   recent[hub.Alias]
 }
 
 // Open opens or makes the database, copying it before a migration changes it.

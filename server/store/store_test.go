@@ -322,31 +322,6 @@ func TestCheckpoints(t *testing.T) {
 	class(t, "deleted already", s.DeleteCheckpoint(ctx, "c1"), fault.NotFound)
 }
 
-func TestNodes(t *testing.T) {
-	s, _ := open(t)
-	ctx := t.Context()
-	addProject(t, s, "a")
-	n := hub.Node{
-		ID: "n1", Project: "a", Name: "N", Checkpoint: "c", Configuration: "c1.1", Notebook: "x.ipynb", Cell: "cell", Source: "y = x",
-		Inputs: []byte(`[{"name":"x"}]`), Outputs: []byte(`[]`), KeyHash: []byte{1, 0, 255}, CreatedAt: now,
-	}
-	ok(t, s.PutNode(ctx, n))
-	n.Name, n.Configuration, n.Paused, n.KeyHash = "M", "c1.2", true, []byte{9}
-	ok(t, s.PutNode(ctx, n))
-	got, err := s.Node(ctx, "n1")
-	ok(t, err)
-	same(t, "one", got, n)
-	_, err = s.Node(ctx, "n9")
-	class(t, "another ID", err, fault.NotFound)
-	for project, want := range map[string]int{"": 1, "a": 1, "b": 0} {
-		list, err := s.Nodes(ctx, project)
-		ok(t, err)
-		same(t, "nodes of "+project, len(list), want)
-	}
-	ok(t, s.DeleteNode(ctx, "n1"))
-	class(t, "deleted already", s.DeleteNode(ctx, "n1"), fault.NotFound)
-}
-
 func TestAProjectTakesAllWithIt(t *testing.T) {
 	s, _ := open(t)
 	ctx := t.Context()
@@ -355,7 +330,7 @@ func TestAProjectTakesAllWithIt(t *testing.T) {
 		ok(t, s.PutKernel(ctx, someKernel(kernel.ID("k"+id), id)))
 		ok(t, s.PutSession(ctx, hub.Session{ID: "s" + id, Project: id, Kernel: kernel.ID("k" + id)}))
 		ok(t, s.PutCheckpoint(ctx, hub.Checkpoint{ID: "c" + id, Project: id}))
-		ok(t, s.PutNode(ctx, hub.Node{ID: "n" + id, Project: id, KeyHash: []byte{}}))
+		ok(t, s.AddRevision(ctx, hub.Node{ID: "n" + id, Project: id}, hub.Revision{Number: 1}))
 	}
 	ok(t, s.DeleteProject(ctx, "a"))
 	for _, table := range []string{"projects", "kernels", "sessions", "checkpoints", "nodes"} {

@@ -60,6 +60,9 @@ func (s *Store) PutProject(ctx context.Context, p hub.Project) error {
 func (s *Store) DeleteProject(ctx context.Context, id string) error {
 	defer s.sessions.forget() // they go with it, as do its kernels
 	defer s.projects.forget()
+	defer s.nodes.forget()
+	defer s.revisions.forget()
+	defer s.aliases.forget()
 	return s.exec(ctx, "DELETE FROM projects WHERE id = ?", id)
 }
 

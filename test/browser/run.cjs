@@ -13,6 +13,7 @@ const keeping = require('./checks/keeping.cjs');
 const language = require('./checks/language.cjs');
 const manners = require('./checks/manners.cjs');
 const packages = require('./checks/packages.cjs');
+const serving = require('./checks/serving.cjs');
 const tour = require('./checks/tour.cjs');
 const variables = require('./checks/variables.cjs');
 const widgets = require('./checks/widgets.cjs');
@@ -34,6 +35,7 @@ const GROUPS = [
   [10, packages.pip],
   [8, manners.keyboard],
   [8, manners.console],
+  [14, serving.nodePage],
   [11, back.marks],
   [11, back.notifications],
   [11, back.dark],

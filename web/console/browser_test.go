@@ -22,6 +22,9 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 	mux.HandleFunc("GET "+base+"/p/{id}", func(w http.ResponseWriter, r *http.Request) {
 		c.Project(w, r, p, ProjectInfo{ID: r.PathValue("id"), Name: hostile})
 	})
+	mux.HandleFunc("GET "+base+"/p/{id}/nodes/{n}", func(w http.ResponseWriter, r *http.Request) {
+		c.Node(w, r, p, ProjectInfo{ID: r.PathValue("id"), Name: hostile}, NodeInfo{ID: r.PathValue("n"), Name: hostile})
+	})
 	mux.HandleFunc("GET "+base+"/sessions", func(w http.ResponseWriter, r *http.Request) { c.Sessions(w, r, p) })
 	mux.HandleFunc("GET "+base+"/account", func(w http.ResponseWriter, r *http.Request) { c.Account(w, r, p) })
 	mux.HandleFunc("GET "+base+"/people", func(w http.ResponseWriter, r *http.Request) { c.People(w, r, p) })
@@ -44,6 +47,14 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 		"projects/p1/checkpoints": {"id": "c1", "name": hostile, "notebook": hostile, "kind": "auto", "size": 2048, "added_bytes": 1024},
 		"projects/p1/usage":       {"project": item{"files": 1 << 20, "home": 5 << 20, "checkpoints": 3 << 20}, "project_total": 9 << 20, "project_limit": 9 << 20, "user_total": 12 << 20, "user_limit": 20 << 20},
 		"projects/p1/packages":    {"name": hostile, "version": hostile, "language": "python", "own": true, "requested": false, "image_version": hostile},
+		"projects/p1/nodes/n1": {"id": "n1", "name": hostile, "state": "running", "notebook": hostile, "cell": hostile, "revision": 2, "calls": 12, "errors": 3, "configuration": hostile,
+			"inputs": []item{{"name": hostile, "type": "int"}}, "outputs": []item{{"name": hostile, "type": hostile}}, "created_at": "2026-01-02T03:04:05Z"},
+		"projects/p1/nodes/n1/figures": {"at": "2026-01-02T03:04:00Z", "calls": 90, "codes": item{"200": 80, "422": 7, "503": 3}, "p50_ms": 3, "p95_ms": 40, "p99_ms": 1200, "active": 5, "instances": 1},
+		"projects/p1/nodes/n1/revisions": {"number": 2, "current": true, "notebook": hostile, "cell": hostile, "source": hostile, "author": hostile, "note": hostile,
+			"configuration": hostile, "created_at": "2026-01-02T03:04:05Z", "calls": 5},
+		"projects/p1/aliases": {"id": "a1", "name": hostile, "url": "/aliases/a1/execute", "setting": item{"number": 3, "author": "", "reason": hostile, "at": "2026-01-02T03:04:05Z",
+			"targets": []item{{"node": "n1", "name": hostile, "revision": 2, "percent": 90}, {"node": "n1", "name": hostile, "percent": 10}}, "guard": item{"error_percent": 5, "window_seconds": 60, "min_calls": 20}}},
+		"projects/p1/keys": {"id": "k1", "name": hostile, "scope": []string{"n1"}, "rate": 5, "quota": 1000, "calls_today": 17, "author": hostile, "created_at": "2026-01-02T03:04:05Z"},
 		"projects/p1/nodes": {"id": hostile, "name": hostile, "state": "idle", "notebook": hostile, "calls": 12,
 			"inputs": []item{{"name": hostile, "type": "int"}}, "outputs": []item{{"name": hostile, "type": hostile}}},
 	}
@@ -54,7 +65,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 			return
 		}
 		var body any = answer
-		if p := r.PathValue("path"); p != "me" && p != "projects/p1" && p != "projects/p1/webhook" && p != "projects/p1/usage" {
+		if p := r.PathValue("path"); p != "me" && p != "projects/p1" && p != "projects/p1/webhook" && p != "projects/p1/usage" && p != "projects/p1/nodes/n1" {
 			body = item{"items": []item{answer}}
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -73,12 +84,13 @@ func TestPagesInChromium(t *testing.T) {
 	}
 	s := fakeHub(t, newConsole(t))
 	for path, want := range map[string][]string{
-		"/":         {"2 running", "belongs to"},
-		"/p/p1":     {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12", "The last message did not arrive", "One is set", "needed by another", "requirements.txt"},
-		"/sessions": {"150 % of 200 %", "1 GiB of 2 GiB", "Running, busy, 3 waiting", "belongs to", "1 kernel in memory: 1 GiB, 1.5 cores busy."},
-		"/account":  {"used <time", "never"},
-		"/people":   {"since"},
-		"/machine":  {"1 problem keeps", "4 GiB"},
+		"/":              {"2 running", "belongs to"},
+		"/p/p1":          {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12", "The last message did not arrive", "One is set", "needed by another", "requirements.txt"},
+		"/p/p1/nodes/n1": {"Running", "90 a minute", "1.2 s", "Current", "90 %", "back by itself", "17 of 1,000 today", "5 a second", "curl -X POST"},
+		"/sessions":      {"150 % of 200 %", "1 GiB of 2 GiB", "Running, busy, 3 waiting", "belongs to", "1 kernel in memory: 1 GiB, 1.5 cores busy."},
+		"/account":       {"used <time", "never"},
+		"/people":        {"since"},
+		"/machine":       {"1 problem keeps", "4 GiB"},
 	} {
 		t.Run(path, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -36,6 +36,9 @@ type Page struct {
 // ProjectInfo names the project of a project's page.
 type ProjectInfo struct{ ID, Name string }
 
+// NodeInfo names the node of a node's page.
+type NodeInfo struct{ ID, Name string }
+
 // Console renders the pages and serves what belongs to them.
 type Console struct {
 	pages  map[string]*template.Template
@@ -43,7 +46,7 @@ type Console struct {
 }
 
 // pageNames lists the templates beside layout.html; each defines "content".
-var pageNames = []string{"home", "project", "sessions", "account", "people", "machine", "signin", "firstpassword", "error"}
+var pageNames = []string{"home", "project", "node", "sessions", "account", "people", "machine", "signin", "firstpassword", "error"}
 
 // New parses the templates and hashes the static files.
 func New() (*Console, error) {
@@ -76,6 +79,7 @@ type view struct {
 	Section string // of the navigation: projects, sessions, people, machine, account
 	Module  string // the page's ES module, without .js; empty for none
 	Project ProjectInfo
+	Node    NodeInfo
 	Next    string
 	Message string
 	Detail  string
@@ -92,6 +96,9 @@ func (v view) Link(path string) string { return v.Base + path }
 
 // LabURL opens the project in JupyterLab.
 func (v view) LabURL() string { return v.Base + "/projects/" + url.PathEscape(v.Project.ID) + "/lab" }
+
+// ProjectURL is the project's page.
+func (v view) ProjectURL() string { return v.Base + "/p/" + url.PathEscape(v.Project.ID) }
 
 // Plain reports whether the page stands alone, without the navigation.
 func (v view) Plain() bool { return v.Person == nil }

@@ -34,6 +34,9 @@ func everyPage(c *Console, base, text string, person *Person) map[string]*httpte
 	if person != nil {
 		render("home", func(w http.ResponseWriter) { c.Home(w, r, p) })
 		render("project", func(w http.ResponseWriter) { c.Project(w, r, p, ProjectInfo{ID: text, Name: text}) })
+		render("node", func(w http.ResponseWriter) {
+			c.Node(w, r, p, ProjectInfo{ID: text, Name: text}, NodeInfo{ID: text, Name: text})
+		})
 		render("sessions", func(w http.ResponseWriter) { c.Sessions(w, r, p) })
 		render("account", func(w http.ResponseWriter) { c.Account(w, r, p) })
 		render("people", func(w http.ResponseWriter) { c.People(w, r, p) })

@@ -18,6 +18,14 @@ func (c *Console) Project(w http.ResponseWriter, _ *http.Request, p Page, info P
 	c.render(w, http.StatusOK, "project", view{Page: p, Title: info.Name, Section: "projects", Module: "project", Project: info})
 }
 
+// Node shows one node of a project: its last hour, revisions, aliases and keys.
+func (c *Console) Node(w http.ResponseWriter, _ *http.Request, p Page, project ProjectInfo, node NodeInfo) {
+	if project.Name == "" {
+		project.Name = project.ID
+	}
+	c.render(w, http.StatusOK, "node", view{Page: p, Title: node.Name, Section: "projects", Module: "node", Project: project, Node: node})
+}
+
 // Sessions shows the kernels of all projects that the person may open.
 func (c *Console) Sessions(w http.ResponseWriter, _ *http.Request, p Page) {
 	c.render(w, http.StatusOK, "sessions", view{Page: p, Title: "Sessions", Section: "sessions", Module: "sessions"})

@@ -227,6 +227,22 @@ async function publish(w) {
     const said = execFileSync('bash', ['-c', line], { encoding: 'utf8', timeout: 60_000, stdio: ['ignore', 'pipe', 'ignore'] });
     same('answer', JSON.parse(said), { digit: 7 });
   });
+  await check('6 published again it has a second revision, the same address and the same key', async () => {
+    const predict = await lab.find(CELLS.predict);
+    await predict.focus();
+    await page.keyboard.press('End');
+    await page.keyboard.type('\n# once more');
+    await predict.node.locator('[data-jp-item-name="cellar-publish"]').click();
+    await page.locator('.cellar-PublishDialog').getByText('It gets a new revision').waitFor();
+    await page.locator('.cellar-PublishDialog .jp-mod-accept').click();
+    const shown = page.locator('.cellar-Published');
+    await shown.getByText('Revision 2 of the node').waitFor({ timeout: 90_000 });
+    same('address', await shown.locator('[data-name=url] pre').textContent(), url);
+    same('keys', await shown.locator('[data-name=key]').count(), 0);
+    await page.getByRole('button', { name: 'Done' }).click();
+    const response = await fetch(url, { method: 'POST', headers: { Authorization: `Bearer ${key}` }, body: JSON.stringify({ pixels }) });
+    same('answer', [response.status, response.headers.get('Cellar-Revision'), await response.json()], [200, '2', { digit: 7 }]);
+  });
 }
 
 module.exports = { checkpoints, publish, openPanel };

@@ -4,11 +4,11 @@ import { api, base, path, sentence } from "./api.js";
 import { ask } from "./dialog.js";
 import { busy, button, byId, copyButton, empty, h, listOf, number, part, plural, rows, say, setText, setWhen } from "./dom.js";
 
-const states = {
+export const states = {
   idle: ["Idle", ""], starting: ["Starting", "info"], running: ["Running", "good"], paused: ["Paused", "warn"], failed: ["Failed", "bad"],
 };
 
-const callURL = (node) => `${location.origin}${base}/nodes/${encodeURIComponent(node.id)}/execute`;
+export const callURL = (node) => `${location.origin}${base}/nodes/${encodeURIComponent(node.id)}/execute`;
 
 // A value to begin with where the node gives no example, by the type's name in JSON or in Python.
 const examples = {
@@ -38,7 +38,7 @@ function curl(node, body) {
   ].join("\n");
 }
 
-const signature = (list) => (list ?? []).map((v) => (typeof v === "string" ? v : v.type ? `${v.name}: ${v.type}` : v.name)).join(", ");
+export const signature = (list) => (list ?? []).map((v) => (typeof v === "string" ? v : v.type ? `${v.name}: ${v.type}` : v.name)).join(", ");
 
 export function nodesPart(project) {
   const body = h("ul", { class: "stack" });
@@ -51,7 +51,8 @@ export function nodesPart(project) {
 }
 
 function nodeRow(project, node, look) {
-  const name = h("span", { class: "title" });
+  const link = h("a", { href: base + path`/p/${project.id}/nodes/${node.id}` });
+  const name = h("span", { class: "title" }, link);
   const pill = h("span", { class: "pill" });
   const shape = h("p", { class: "shape" });
   const from = h("p", { class: "sub" });
@@ -60,10 +61,11 @@ function nodeRow(project, node, look) {
   const [calls, callsEl] = fact("Calls");
   const [errors, errorsEl] = fact("Errors");
   const [instances, instancesEl] = fact("Instances");
+  const [revision, revisionEl] = fact("Revision");
   const el = h("li", { class: "card node" },
     h("div", { class: "line" }, name, pill, h("span", { class: "grow" }), h("div", { class: "actions" }, button("Delete …", "quiet", () => remove()))),
     shape, from,
-    h("dl", { class: "facts" }, callsEl, errorsEl, instancesEl, h("div", {}, h("dt", {}, "Published"), h("dd", {}, created))),
+    h("dl", { class: "facts" }, revisionEl, callsEl, errorsEl, instancesEl, h("div", {}, h("dt", {}, "Published"), h("dd", {}, created))),
     h("div", { class: "joined address" }, h("code", { tabIndex: 0 }, `POST ${callURL(node)}`), copyButton(() => callURL(node), "Copy")),
     tryIt(node, look));
 
@@ -82,7 +84,7 @@ function nodeRow(project, node, look) {
   function update(n) {
     node = n;
     const [word, colour] = states[n.state] ?? [n.state, ""];
-    setText(name, n.name || n.id);
+    setText(link, n.name || n.id);
     setText(pill, word);
     pill.className = `pill ${colour}`;
     const gives = signature(n.outputs);
@@ -90,6 +92,7 @@ function nodeRow(project, node, look) {
     shape.hidden = shape.textContent === "()";
     setText(from, [n.state_detail, n.notebook && `From a cell of ${n.notebook}`].filter(Boolean).join(" · "));
     from.hidden = !from.textContent;
+    setText(revision, number(n.revision));
     setText(calls, number(n.calls));
     setText(errors, number(n.errors));
     errors.classList.toggle("bad", n.errors > 0);
@@ -101,7 +104,7 @@ function nodeRow(project, node, look) {
 }
 
 /** The form that calls the node from here. The key stays in its field: it is kept nowhere. */
-function tryIt(node, called) {
+export function tryIt(node, called) {
   const body = h("textarea", { rows: Math.min(12, Math.max(3, example(node).split("\n").length)), spellcheck: false, class: "code", value: example(node) });
   const key = h("input", { type: "password", autocomplete: "off", spellcheck: false, required: true, placeholder: "Shown once when the node was published" });
   const trouble = h("p", { class: "problem", role: "alert", hidden: true });

@@ -1,6 +1,7 @@
 // One project: its kernels, checkpoints, nodes and packages.
 
 import { base, list, path } from "./api.js";
+import { aliasesPart } from "./aliases.js";
 import { checkpointsPart } from "./checkpoints.js";
 import { button, byId, every } from "./dom.js";
 import { kernelsPart } from "./kernels.js";
@@ -23,6 +24,7 @@ const configurations = list("configurations", { quiet: true })
 
 const checkpoints = checkpointsPart(project);
 const nodes = nodesPart(project);
+const aliases = aliasesPart(project, {});
 const packages = packagesPart(project);
 const kernels = kernelsPart(project, { changed: () => checkpoints.look(true) });
 project.lookAll = () => Promise.all([kernels.look(true), checkpoints.look(true), nodes.look(true)]);
@@ -44,6 +46,7 @@ function followEvents() {
         }
       });
       source.addEventListener("node", () => nodes.look(true));
+      source.addEventListener("alias", () => aliases.look(true));
       source.addEventListener("checkpoint", () => checkpoints.look(true));
     }
   };
@@ -62,10 +65,12 @@ webhookPart(project);
 kernels.look();
 checkpoints.look();
 nodes.look();
+aliases.look();
 packages.look();
 configurations.then(() => kernels.again());
 every(5000, kernels.look);
 every(15_000, checkpoints.look);
 every(5000, nodes.look);
+every(15_000, aliases.look);
 every(15_000, packages.look);
 followEvents();

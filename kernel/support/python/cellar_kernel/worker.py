@@ -55,6 +55,7 @@ class Loop:
     def __init__(self, namespace, code, outputs, server):
         self.namespace, self.code, self.outputs, self.server = namespace, code, outputs, server
         self.poll, self.calls = select.epoll(), {}
+        self.closing = []  # sockets and descriptors to close when all events of a turn are dealt with
         self.poll.register(server, select.EPOLLIN)
 
     def run(self):
@@ -66,10 +67,12 @@ class Loop:
                     self.accept()
                 elif fd in self.calls:
                     self.event(self.calls[fd], fd)
+            self.close()
             now = time.monotonic()
             for call in set(self.calls.values()):
                 if call.pid and call.deadline and call.deadline <= now:
                     self.drop(call)
+            self.close()
 
     def accept(self):
         try:
@@ -120,6 +123,13 @@ class Loop:
         self.calls[call.pidfd] = call
         self.poll.register(call.pidfd, select.EPOLLIN)
 
+    def close(self):
+        """Until here the numbers of dropped calls are not given again: an event of
+        this turn that was meant for one must not end another."""
+        for it in self.closing:
+            os.close(it) if isinstance(it, int) else it.close()
+        self.closing.clear()
+
     def drop(self, call):
         if call.pid:
             try:
@@ -129,16 +139,17 @@ class Loop:
                 pass
             self.poll.unregister(call.pidfd)
             self.calls.pop(call.pidfd, None)
-            os.close(call.pidfd)
+            self.closing.append(call.pidfd)
         if call.conn is not None:
             fd = call.conn.fileno()
             self.poll.unregister(fd)
             self.calls.pop(fd, None)
-            call.conn.close()
+            self.closing.append(call.conn)
             call.conn = None
 
     def child(self, call, body, seed):
         self.server.close()
+        self.close()
         for other in set(self.calls.values()):
             if other is not call and other.conn is not None:
                 other.conn.close()

@@ -265,7 +265,16 @@ export interface Description {
 export interface PublishedNode {
   id: string;
   url: string;
-  key: string;
+  /** Of a new node; a new revision is called with the keys that there are. */
+  key?: string;
+  revision: number;
+  message: string;
+}
+
+/** A node that is there. */
+export interface PublishedBefore {
+  name: string;
+  revision: number;
 }
 
 export interface Operation<T> {
@@ -428,5 +437,6 @@ export interface CellSource {
 }
 
 export const describe = (source: CellSource) => request<Description>('POST', inProject('nodes/describe'), source);
+export const nodes = () => list<PublishedBefore>(inProject('nodes'));
 export const publish = (name: string, source: CellSource, inputs: Field[], outputs: Field[]) =>
   request<Operation<PublishedNode>>('POST', inProject('nodes'), { name, source, inputs, outputs });

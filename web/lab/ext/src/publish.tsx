@@ -38,12 +38,13 @@ export async function publishCell(panel: NotebookPanel, cell: ICellModel): Promi
     return;
   }
   let description: hub.Description;
+  let nodes: hub.PublishedBefore[];
   const source = { notebook: panel.context.path, cell: cell.id, kernel };
   try {
     if (panel.context.model.dirty) {
       await panel.context.save(); // the hub reads the cell from the file
     }
-    description = await hub.describe(source);
+    [description, nodes] = await Promise.all([hub.describe(source), hub.nodes()]);
   } catch (reason) {
     Notification.error(`The cell cannot be described. ${hub.messageOf(reason)}`, { autoClose: false });
     return;
@@ -53,7 +54,7 @@ export async function publishCell(panel: NotebookPanel, cell: ICellModel): Promi
     inputs: description.inputs ?? [],
     outputs: description.outputs ?? []
   };
-  const body = new PublishBody(draft, description.warnings ?? [], source);
+  const body = new PublishBody(draft, description.warnings ?? [], source, nodes);
   const dialog = new PublishDialog(body);
   await dialog.launch();
   if (body.published) {
@@ -128,7 +129,8 @@ class PublishBody extends ReactWidget {
   constructor(
     public draft: Draft,
     private readonly _warnings: string[],
-    private readonly _source: hub.CellSource
+    private readonly _source: hub.CellSource,
+    private readonly _nodes: hub.PublishedBefore[]
   ) {
     super();
     this.addClass('cellar-Publish');
@@ -171,6 +173,7 @@ class PublishBody extends ReactWidget {
   protected render(): JSX.Element {
     const errors = this._tried ? check(this.draft) : {};
     const busy = this._operation !== null;
+    const same = this._nodes.find(n => n.name === this.draft.name);
     const change = (part: Partial<Draft>) => {
       this.draft = { ...this.draft, ...part };
       this.update();
@@ -178,6 +181,12 @@ class PublishBody extends ReactWidget {
     return (
       <fieldset className="cellar-Form" disabled={busy}>
         <NameField value={this.draft.name} error={errors.name} onChange={name => change({ name })} />
+        {same && (
+          <p className="cellar-Note" role="status">
+            There is a node {same.name}. It gets a new revision, which answers its calls from then on. You can go back to
+            revision {same.revision} on the node’s page.
+          </p>
+        )}
         <Fields
           title="Inputs"
           side="inputs"
@@ -325,7 +334,7 @@ export function curlLine(node: hub.PublishedNode, inputs: hub.Field[]): string {
   const quoted = (s: string) => `'${s.replace(/'/g, `'\\''`)}'`;
   return [
     `curl -X POST ${quoted(url)}`,
-    `  -H ${quoted(`Authorization: Bearer ${node.key}`)}`,
+    `  -H ${node.key ? quoted(`Authorization: Bearer ${node.key}`) : '"Authorization: Bearer $CELLAR_KEY"'}`,
     `  -H 'Content-Type: application/json'`,
     `  -d ${quoted(JSON.stringify(body))}`
   ].join(' \\\n');
@@ -354,8 +363,11 @@ class ResultBody extends ReactWidget {
     const url = new URL(this._node.url, window.location.href).href;
     return (
       <>
+        <p role="status">{this._node.message}</p>
         <Copied label="Address" name="url" text={url} />
-        <Copied label="API key" name="key" text={this._node.key} note="Shown only now: keep it somewhere safe." />
+        {this._node.key && (
+          <Copied label="API key" name="key" text={this._node.key} note="Shown only now: keep it somewhere safe." />
+        )}
         <Copied label="Try it" name="curl" text={curlLine(this._node, this._inputs)} />
       </>
     );
