@@ -3,6 +3,7 @@ package lab_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -97,13 +98,13 @@ var configOf = regexp.MustCompile(`(?s)<script id="jupyter-config-data" type="ap
 func TestPage(t *testing.T) {
 	evil := `</script><script>alert(1)</script>`
 	s := serve(t, map[string]any{"token": evil, "appName": "A&B", "disabledExtensions": []string{"x"}})
-	rows := []struct{ path, mode, workspace, tree, app string }{
-		{"/lab", "multiple-document", "default", "", "/lab"},
-		{"/lab/", "multiple-document", "default", "", "/lab"},
-		{"/lab/tree/a%20b/%D0%BA.ipynb", "multiple-document", "default", "a b/к.ipynb", "/lab"},
-		{"/lab/workspaces/auto-x", "multiple-document", "auto-x", "", "/lab"},
-		{"/lab/workspaces/w/tree/n.ipynb", "multiple-document", "w", "n.ipynb", "/lab"},
-		{"/doc/tree/n.ipynb", "single-document", "default", "n.ipynb", "/doc"},
+	rows := []struct{ path, mode, workspace, tree string }{
+		{"/lab", "multiple-document", "default", ""},
+		{"/lab/", "multiple-document", "default", ""},
+		{"/lab/tree/a%20b/%D0%BA.ipynb", "multiple-document", "default", "a b/к.ipynb"},
+		{"/lab/workspaces/auto-x", "multiple-document", "auto-x", ""},
+		{"/lab/workspaces/w/tree/n.ipynb", "multiple-document", "w", "n.ipynb"},
+		{"/doc/tree/n.ipynb", "single-document", "default", "n.ipynb"},
 	}
 	for _, row := range rows {
 		res, body := s.do("GET", row.path, "")
@@ -116,11 +117,16 @@ func TestPage(t *testing.T) {
 			t.Fatal(err)
 		}
 		for key, want := range map[string]string{
-			"mode": row.mode, "workspace": row.workspace, "treePath": row.tree, "appUrl": row.app, "token": evil,
+			"mode": row.mode, "workspace": row.workspace, "treePath": row.tree, "appUrl": "/lab", "token": evil,
 			"baseUrl": "/p/1/", "fullStaticUrl": "/p/1/static/lab", "settingsUrl": "/lab/api/settings", "appVersion": "4.6.3",
 		} {
 			if c[key] != want {
 				t.Errorf("%s: %s is %v, want %q", row.path, key, c[key], want)
+			}
+		}
+		for _, api := range []string{"settings", "workspaces", "translations"} { // JupyterLab makes these addresses itself
+			if res, body := s.do("GET", fmt.Sprintf("%v/api/%s", c["appUrl"], api), ""); res.StatusCode != 200 {
+				t.Errorf("%s: its %s are %d %s", row.path, api, res.StatusCode, body)
 			}
 		}
 		for _, part := range []string{
