@@ -46,7 +46,7 @@ type lab struct {
 	manifest   manifest
 	settings   schemas
 	extensions extensions
-	licenses   []byte
+	licenses   bundles
 	writing    sync.Mutex // orders read-change-write of the small files of Store
 }
 

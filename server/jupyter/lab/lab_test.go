@@ -295,12 +295,41 @@ func TestSmallAnswers(t *testing.T) {
 		"/lab/api/translations":         `"displayName":"English"`,
 		"/lab/api/translations/default": `{"data":{},"message":""}`,
 		"/lab/api/licenses/":            `"@jupyterlab/application-top":{"packages":[{"name":"react"`,
-		"/lab/api/licenses?format=csv":  "react,18,MIT",
+		"/lab/api/licenses?format=csv":  "@jupyterlab/application-top,react,18,MIT,...",
 		"/lab/api/listings/@jupyterlab/extensionmanager-extension/listings.json": `"blocked_extensions":[]`,
 		"/favicon.ico": "<svg",
 	} {
 		if res, body := s.do("GET", path, ""); res.StatusCode != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, res.StatusCode, body)
+		}
+	}
+}
+
+func TestLicenses(t *testing.T) {
+	s := serve(t, nil)
+	for _, row := range []struct{ query, kind, file, has, lacks string }{
+		{"format=json&download=1", "application/json", "json", `"extractedText":"..."`, ""},
+		{"format=csv&download=1", "text/csv; charset=utf-8", "csv", "MIT,...", ""},
+		{"format=markdown&download=true", "text/markdown; charset=utf-8", "md", "## react `18` MIT\n\n    ...\n", ""},
+		{"format=markdown&full_text=false", "text/markdown; charset=utf-8", "", "## react", "..."},
+		{"bundles=%40jupyterlab.*", "application/json", "", "react", ""},
+		{"bundles=other&download=0", "application/json", "", `{"bundles":{}}`, "react"},
+	} {
+		want := ""
+		if row.file != "" {
+			want = `attachment; filename="jupyterlab-licenses.` + row.file + `"`
+		}
+		res, body := s.do("GET", "/lab/api/licenses?"+row.query, "")
+		if res.StatusCode != 200 || res.Header.Get("Content-Type") != row.kind || res.Header.Get("Content-Disposition") != want {
+			t.Errorf("%s: %d %v", row.query, res.StatusCode, res.Header)
+		}
+		if !strings.Contains(body, row.has) || row.lacks != "" && strings.Contains(body, row.lacks) {
+			t.Errorf("%s: %s", row.query, body)
+		}
+	}
+	for _, query := range []string{"format=pdf", "bundles=("} {
+		if res, _ := s.do("GET", "/lab/api/licenses?"+query, ""); res.StatusCode != 400 {
+			t.Errorf("%s: %d", query, res.StatusCode)
 		}
 	}
 }
