@@ -107,6 +107,7 @@ func (l *lab) routes() []route {
 		{"/lab/api/translations", read, l.translations},
 		{"/lab/api/listings", read, l.listings},
 		{"/lab/api/licenses", read, l.licensesRoute},
+		{"/lab/api/plugins", "GET HEAD POST", l.pluginsRoute},
 		{"/lab/api", read, nothing},
 		{"/lab/extensions", read, l.extensionFile},
 		{"/lab", read, l.labPage},

@@ -59,7 +59,7 @@ func serve(t *testing.T, page map[string]any) *server {
 		Store: func(*http.Request) (*os.Root, error) { return root, nil },
 		Page:  func(*http.Request) (map[string]any, error) { return page, nil },
 		Fail: func(w http.ResponseWriter, _ *http.Request, err error) {
-			status := map[fault.Class]int{fault.Invalid: 400, fault.NotFound: 404, fault.Exhausted: 413, fault.Internal: 500}[fault.ClassOf(err)]
+			status := map[fault.Class]int{fault.Invalid: 400, fault.Denied: 403, fault.NotFound: 404, fault.Exhausted: 413, fault.Internal: 500}[fault.ClassOf(err)]
 			http.Error(w, fault.Detail(err), status)
 		},
 	})

@@ -51,7 +51,7 @@ func (l *lab) page(w http.ResponseWriter, r *http.Request, rest, mode string) er
 		return err
 	}
 	maps.Copy(config, over)
-	config["disabledExtensions"] = l.disabled(operator["disabledExtensions"], over["disabledExtensions"])
+	config["disabledExtensions"] = l.disabled(operator["disabledExtensions"], over["disabledExtensions"], l.ownDisabled(r))
 	config["mode"], config["workspace"], config["treePath"] = mode, workspace, tree
 	out, err := l.html(config)
 	if err != nil {
