@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +124,9 @@ func TestPage(t *testing.T) {
 			if c[key] != want {
 				t.Errorf("%s: %s is %v, want %q", row.path, key, c[key], want)
 			}
+		}
+		if list, _ := c["untracked_message_types"].([]any); !slices.Contains(list, any("debug_request")) {
+			t.Errorf("%s: what the debugger asks counts as the kernel's work: %v", row.path, list)
 		}
 		for _, api := range []string{"settings", "workspaces", "translations"} { // JupyterLab makes these addresses itself
 			if res, body := s.do("GET", fmt.Sprintf("%v/api/%s", c["appUrl"], api), ""); res.StatusCode != 200 {

@@ -111,6 +111,10 @@ func parsePage(rest string) (workspace, tree string, ok bool) {
 	return workspace, tree, ok && workspace != ""
 }
 
+// untracked are requests whose busy and idle are not the kernel's: the debugger asks beside a running cell, and
+// the page would say that the kernel is idle while the cell runs. The list is jupyter_server's.
+var untracked = []string{"comm_info_request", "kernel_info_request", "shutdown_request", "interrupt_request", "debug_request"}
+
 // pageConfig is what JupyterLab 4.6 needs to start, and what its features look at. appUrl is the same under /doc: the
 // page asks below it for its settings, workspaces and translations.
 func (l *lab) pageConfig(base string) map[string]any {
@@ -125,7 +129,7 @@ func (l *lab) pageConfig(base string) map[string]any {
 		"translationsApiUrl": "/lab/api/translations", "settingsUrl": "/lab/api/settings",
 		"workspacesApiUrl": "/lab/api/workspaces", "themesUrl": "/lab/api/themes",
 		"listingsUrl": "/lab/api/listings", "licensesUrl": "/lab/api/licenses",
-		"labextensionsUrl": "/lab/extensions", "fullMathjaxUrl": "",
+		"labextensionsUrl": "/lab/extensions", "fullMathjaxUrl": "", "untracked_message_types": untracked,
 	}
 	for full, path := range map[string]string{
 		"fullAppUrl": "lab", "fullTreeUrl": "lab/tree", "fullStaticUrl": "static/lab",
