@@ -63,6 +63,8 @@ var described = map[string]string{
 	"DELETE /lab/api/workspaces/{path...}": "Forget a workspace",
 	"GET /lab/api/translations/{path...}":  "Languages, or the texts of one",
 	"GET /lab/api/licenses/{path...}":      "Licences of the lab's parts",
+	"GET /lab/api/plugins/{path...}":       "Plugins of the page that nobody can switch",
+	"POST /lab/api/plugins/{path...}":      "Switch a plugin of the page on or off",
 	"GET /proxy/{path...}":                 "An application in the project, by its port",
 	"GET /lsp/status":                      "Language servers",
 	"GET /lab/api/listings/{path...}":      "Extensions that may be installed from the browser: none",

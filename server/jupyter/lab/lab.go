@@ -46,7 +46,7 @@ type lab struct {
 	manifest   manifest
 	settings   schemas
 	extensions extensions
-	licenses   []byte
+	licenses   bundles
 	writing    sync.Mutex // orders read-change-write of the small files of Store
 }
 
@@ -107,6 +107,7 @@ func (l *lab) routes() []route {
 		{"/lab/api/translations", read, l.translations},
 		{"/lab/api/listings", read, l.listings},
 		{"/lab/api/licenses", read, l.licensesRoute},
+		{"/lab/api/plugins", "GET HEAD POST", l.pluginsRoute},
 		{"/lab/api", read, nothing},
 		{"/lab/extensions", read, l.extensionFile},
 		{"/lab", read, l.labPage},

@@ -3,11 +3,13 @@ package lab_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,7 +60,7 @@ func serve(t *testing.T, page map[string]any) *server {
 		Store: func(*http.Request) (*os.Root, error) { return root, nil },
 		Page:  func(*http.Request) (map[string]any, error) { return page, nil },
 		Fail: func(w http.ResponseWriter, _ *http.Request, err error) {
-			status := map[fault.Class]int{fault.Invalid: 400, fault.NotFound: 404, fault.Exhausted: 413, fault.Internal: 500}[fault.ClassOf(err)]
+			status := map[fault.Class]int{fault.Invalid: 400, fault.Denied: 403, fault.NotFound: 404, fault.Exhausted: 413, fault.Internal: 500}[fault.ClassOf(err)]
 			http.Error(w, fault.Detail(err), status)
 		},
 	})
@@ -97,13 +99,13 @@ var configOf = regexp.MustCompile(`(?s)<script id="jupyter-config-data" type="ap
 func TestPage(t *testing.T) {
 	evil := `</script><script>alert(1)</script>`
 	s := serve(t, map[string]any{"token": evil, "appName": "A&B", "disabledExtensions": []string{"x"}})
-	rows := []struct{ path, mode, workspace, tree, app string }{
-		{"/lab", "multiple-document", "default", "", "/lab"},
-		{"/lab/", "multiple-document", "default", "", "/lab"},
-		{"/lab/tree/a%20b/%D0%BA.ipynb", "multiple-document", "default", "a b/к.ipynb", "/lab"},
-		{"/lab/workspaces/auto-x", "multiple-document", "auto-x", "", "/lab"},
-		{"/lab/workspaces/w/tree/n.ipynb", "multiple-document", "w", "n.ipynb", "/lab"},
-		{"/doc/tree/n.ipynb", "single-document", "default", "n.ipynb", "/doc"},
+	rows := []struct{ path, mode, workspace, tree string }{
+		{"/lab", "multiple-document", "default", ""},
+		{"/lab/", "multiple-document", "default", ""},
+		{"/lab/tree/a%20b/%D0%BA.ipynb", "multiple-document", "default", "a b/к.ipynb"},
+		{"/lab/workspaces/auto-x", "multiple-document", "auto-x", ""},
+		{"/lab/workspaces/w/tree/n.ipynb", "multiple-document", "w", "n.ipynb"},
+		{"/doc/tree/n.ipynb", "single-document", "default", "n.ipynb"},
 	}
 	for _, row := range rows {
 		res, body := s.do("GET", row.path, "")
@@ -116,11 +118,19 @@ func TestPage(t *testing.T) {
 			t.Fatal(err)
 		}
 		for key, want := range map[string]string{
-			"mode": row.mode, "workspace": row.workspace, "treePath": row.tree, "appUrl": row.app, "token": evil,
+			"mode": row.mode, "workspace": row.workspace, "treePath": row.tree, "appUrl": "/lab", "token": evil,
 			"baseUrl": "/p/1/", "fullStaticUrl": "/p/1/static/lab", "settingsUrl": "/lab/api/settings", "appVersion": "4.6.3",
 		} {
 			if c[key] != want {
 				t.Errorf("%s: %s is %v, want %q", row.path, key, c[key], want)
+			}
+		}
+		if list, _ := c["untracked_message_types"].([]any); !slices.Contains(list, any("debug_request")) {
+			t.Errorf("%s: what the debugger asks counts as the kernel's work: %v", row.path, list)
+		}
+		for _, api := range []string{"settings", "workspaces", "translations"} { // JupyterLab makes these addresses itself
+			if res, body := s.do("GET", fmt.Sprintf("%v/api/%s", c["appUrl"], api), ""); res.StatusCode != 200 {
+				t.Errorf("%s: its %s are %d %s", row.path, api, res.StatusCode, body)
 			}
 		}
 		for _, part := range []string{
@@ -289,12 +299,41 @@ func TestSmallAnswers(t *testing.T) {
 		"/lab/api/translations":         `"displayName":"English"`,
 		"/lab/api/translations/default": `{"data":{},"message":""}`,
 		"/lab/api/licenses/":            `"@jupyterlab/application-top":{"packages":[{"name":"react"`,
-		"/lab/api/licenses?format=csv":  "react,18,MIT",
+		"/lab/api/licenses?format=csv":  "@jupyterlab/application-top,react,18,MIT,...",
 		"/lab/api/listings/@jupyterlab/extensionmanager-extension/listings.json": `"blocked_extensions":[]`,
 		"/favicon.ico": "<svg",
 	} {
 		if res, body := s.do("GET", path, ""); res.StatusCode != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, res.StatusCode, body)
+		}
+	}
+}
+
+func TestLicenses(t *testing.T) {
+	s := serve(t, nil)
+	for _, row := range []struct{ query, kind, file, has, lacks string }{
+		{"format=json&download=1", "application/json", "json", `"extractedText":"..."`, ""},
+		{"format=csv&download=1", "text/csv; charset=utf-8", "csv", "MIT,...", ""},
+		{"format=markdown&download=true", "text/markdown; charset=utf-8", "md", "## react `18` MIT\n\n    ...\n", ""},
+		{"format=markdown&full_text=false", "text/markdown; charset=utf-8", "", "## react", "..."},
+		{"bundles=%40jupyterlab.*", "application/json", "", "react", ""},
+		{"bundles=other&download=0", "application/json", "", `{"bundles":{}}`, "react"},
+	} {
+		want := ""
+		if row.file != "" {
+			want = `attachment; filename="jupyterlab-licenses.` + row.file + `"`
+		}
+		res, body := s.do("GET", "/lab/api/licenses?"+row.query, "")
+		if res.StatusCode != 200 || res.Header.Get("Content-Type") != row.kind || res.Header.Get("Content-Disposition") != want {
+			t.Errorf("%s: %d %v", row.query, res.StatusCode, res.Header)
+		}
+		if !strings.Contains(body, row.has) || row.lacks != "" && strings.Contains(body, row.lacks) {
+			t.Errorf("%s: %s", row.query, body)
+		}
+	}
+	for _, query := range []string{"format=pdf", "bundles=("} {
+		if res, _ := s.do("GET", "/lab/api/licenses?"+query, ""); res.StatusCode != 400 {
+			t.Errorf("%s: %d", query, res.StatusCode)
 		}
 	}
 }

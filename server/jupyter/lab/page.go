@@ -27,15 +27,15 @@ func (l *lab) labPage(w http.ResponseWriter, r *http.Request, rest string) error
 	if r.URL.Query().Get("mode") == "single-document" {
 		mode = "single-document"
 	}
-	return l.page(w, r, rest, mode, "lab")
+	return l.page(w, r, rest, mode)
 }
 
 func (l *lab) docPage(w http.ResponseWriter, r *http.Request, rest string) error {
-	return l.page(w, r, rest, "single-document", "doc")
+	return l.page(w, r, rest, "single-document")
 }
 
 // page answers the one HTML page there is. rest is [workspaces/NAME/][tree/PATH].
-func (l *lab) page(w http.ResponseWriter, r *http.Request, rest, mode, app string) error {
+func (l *lab) page(w http.ResponseWriter, r *http.Request, rest, mode string) error {
 	workspace, tree, ok := parsePage(rest)
 	if !ok {
 		return errNothing
@@ -51,10 +51,8 @@ func (l *lab) page(w http.ResponseWriter, r *http.Request, rest, mode, app strin
 		return err
 	}
 	maps.Copy(config, over)
-	config["disabledExtensions"] = l.disabled(operator["disabledExtensions"], over["disabledExtensions"])
+	config["disabledExtensions"] = l.disabled(operator["disabledExtensions"], over["disabledExtensions"], l.ownDisabled(r))
 	config["mode"], config["workspace"], config["treePath"] = mode, workspace, tree
-	// Upstream's router wants to know which of its two addresses this is.
-	config["appUrl"] = "/" + app
 	out, err := l.html(config)
 	if err != nil {
 		return err
@@ -113,7 +111,12 @@ func parsePage(rest string) (workspace, tree string, ok bool) {
 	return workspace, tree, ok && workspace != ""
 }
 
-// pageConfig is what JupyterLab 4.6 needs to start, and what its features look at.
+// untracked are requests whose busy and idle are not the kernel's: the debugger asks beside a running cell, and
+// the page would say that the kernel is idle while the cell runs. The list is jupyter_server's.
+var untracked = []string{"comm_info_request", "kernel_info_request", "shutdown_request", "interrupt_request", "debug_request"}
+
+// pageConfig is what JupyterLab 4.6 needs to start, and what its features look at. appUrl is the same under /doc: the
+// page asks below it for its settings, workspaces and translations.
 func (l *lab) pageConfig(base string) map[string]any {
 	c := map[string]any{
 		"appName": "Cellar", "appNamespace": "lab", "appVersion": l.manifest.Version, "appUrl": "/lab",
@@ -126,7 +129,7 @@ func (l *lab) pageConfig(base string) map[string]any {
 		"translationsApiUrl": "/lab/api/translations", "settingsUrl": "/lab/api/settings",
 		"workspacesApiUrl": "/lab/api/workspaces", "themesUrl": "/lab/api/themes",
 		"listingsUrl": "/lab/api/listings", "licensesUrl": "/lab/api/licenses",
-		"labextensionsUrl": "/lab/extensions", "fullMathjaxUrl": "",
+		"labextensionsUrl": "/lab/extensions", "fullMathjaxUrl": "", "untracked_message_types": untracked,
 	}
 	for full, path := range map[string]string{
 		"fullAppUrl": "lab", "fullTreeUrl": "lab/tree", "fullStaticUrl": "static/lab",

@@ -2,14 +2,24 @@
 // the pages are signed in by cookies (STATE, a file), the tests' own requests by the token.
 const base = require('@jupyterlab/galata/lib/playwright-config');
 
+// Wider than upstream's 1024: our items in a notebook's toolbar would push the kernel's name and the debugger behind its "…".
+const wide = { viewport: { width: 1440, height: 768 } };
+
+// These wait for a cell's toolbar to hide from the text below it, which a wide window has room for.
+const asUpstream = 'notebook-edit';
+
+const tests = (name, files = '*') => ['test', 'spec'].map(kind => `**/test/${name}/**/${files}.${kind}.ts`);
+
 module.exports = {
   ...base,
   // Not the folder test itself: the names of the tests' folders come from here, and some tests count on how upstream's are.
   testDir: __dirname,
-  projects: ['documentation', 'galata', 'jupyterlab', 'benchmark'].map(name => ({
-    name,
-    testMatch: ['test', 'spec'].map(kind => `**/test/${name}/**/*.${kind}.ts`)
-  })),
+  projects: [
+    ...['documentation', 'galata', 'jupyterlab', 'benchmark'].map(name => ({
+      name, testMatch: tests(name), testIgnore: tests(name, asUpstream), use: wide
+    })),
+    { name: 'jupyterlab-narrow', testMatch: tests('jupyterlab', asUpstream) }
+  ],
   outputDir: process.env.RESULTS,
   reporter: [['list'], ['json', { outputFile: process.env.REPORT }]],
   // Pictures are of another machine's fonts and another browser.
@@ -19,8 +29,6 @@ module.exports = {
   timeout: 90000,
   use: {
     ...base.use,
-    // Wider than upstream's 1024: our items in a notebook's toolbar would push the kernel's name and the debugger behind its "…".
-    viewport: { width: 1440, height: 768 },
     baseURL: process.env.TARGET_URL,
     storageState: process.env.STATE,
     extraHTTPHeaders: { Authorization: `token ${process.env.CELLAR_TOKEN}` },
