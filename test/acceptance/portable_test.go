@@ -119,7 +119,9 @@ func TestVariablesOneByOne(t *testing.T) {
 	}
 	h.Open(p, k).Exec("x = 7")
 	back("over a running kernel")
-	var list struct{ Items []struct{ ID, Kind, Name string } }
+	var list struct {
+		Items []struct{ ID, Kind, Name string }
+	}
 	h.Want(200, "GET", "/api/v1/projects/"+p+"/checkpoints", nil, &list)
 	if !slices.ContainsFunc(list.Items, func(c struct{ ID, Kind, Name string }) bool { return c.Kind == "rollback" }) {
 		t.Errorf("what was there before is not kept: %+v", list)
