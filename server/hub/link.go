@@ -288,9 +288,10 @@ func (l *Live) noteStatus(r keep.Record, parent wire.Header) {
 	if json.Unmarshal(r.Message.Content, &c) != nil || (c.State != "busy" && c.State != "idle") {
 		return
 	}
-	// What a client asks by opening a page is not work.
+	// What a client asks by opening a page is not work. Nor is what is asked on the control channel, as by the
+	// debugger whenever a notebook is shown: its idle says nothing of a cell that runs meanwhile.
 	switch parent.MsgType {
-	case "kernel_info_request", "comm_info_request", "history_request":
+	case "kernel_info_request", "comm_info_request", "history_request", "debug_request", "interrupt_request", "shutdown_request":
 		return
 	}
 	l.busy = c.State
