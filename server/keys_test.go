@@ -163,6 +163,24 @@ func TestTenThousandWrongKeys(t *testing.T) {
 	}
 }
 
+// A public alias answers without a key, and with any.
+func TestAPublicAlias(t *testing.T) {
+	k := newKeyed(t)
+	a, err := k.hub.Store.Alias(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Number, a.Public = 2, true
+	if err := k.hub.Store.AddSetting(t.Context(), a, 10); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"", "wrong"} {
+		if got := k.call("a", key, "192.0.2.7"); got != letIn {
+			t.Errorf("with the key %q: %s", key, got)
+		}
+	}
+}
+
 // The secrets are in the database as hashes alone.
 func TestSecretsAreNotStored(t *testing.T) {
 	k := newKeyed(t)

@@ -283,6 +283,7 @@ func (h *Hub) DeleteAlias(ctx context.Context, a Alias) error {
 	}
 	h.events.send(Event{Project: a.Project, Type: "alias", Data: AliasView{ID: a.ID, Name: a.Name, Project: a.Project, Gone: true}})
 	h.watches.forget(a.ID)
+	h.keys.forgetPublic(a.ID)
 	return h.unscope(ctx, a.Project, a.ID)
 }
 

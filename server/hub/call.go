@@ -50,7 +50,8 @@ func (h *Hub) Admit(ctx context.Context, id, key, from string, spend bool) (c Ca
 		return c, 0, err
 	}
 	if err == nil && c.Alias.Public {
-		return c, 0, nil
+		wait, err = h.keys.admitAnyone(key, id, from, spend, time.Now())
+		return c, wait, err
 	}
 	if key == "" {
 		return c, 0, fault.New(fault.Denied, "not_signed_in", "A call needs a key of the node or alias: Authorization: Bearer KEY.")

@@ -17,6 +17,9 @@ const (
 	// maxWrongKeys is how many wrong keys an address may try in attemptWindow
 	// before it is told to stop. Right ones are let in all the same.
 	maxWrongKeys = 50
+	// publicRate is how many calls a second all who have no key may make of one
+	// public alias.
+	publicRate = 100
 	// keyAhead is how many bytes of a hash find a key; the rest is compared in
 	// constant time.
 	keyAhead = 8
@@ -25,6 +28,7 @@ const (
 var (
 	errNoKey        = fault.New(fault.NotFound, "key_not_found", "There is no key by that ID in this project.")
 	errWrongKey     = fault.New(fault.Denied, "wrong_key", "There is no node or alias by that ID, or the key is not for it.")
+	errPublicRate   = fault.Newf(fault.Exhausted, "rate_exceeded", "Too many calls without a key; %d a second are answered. Come again in a moment, or with a key.", publicRate)
 	errTooManyWrong = fault.New(fault.Exhausted, "too_many_attempts", "Too many wrong keys from your address. Wait five minutes and try again.")
 )
 

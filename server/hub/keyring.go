@@ -18,6 +18,9 @@ type keyring struct {
 
 	wrongMu sync.Mutex
 	wrong   counters
+
+	publicMu sync.Mutex
+	public   map[string]*node.Spending // of public aliases that were called, by ID
 }
 
 // heldKey never changes: a changed key is another one with the same use.
@@ -152,6 +155,37 @@ func (r *keyring) admit(secret, id, from string, spend bool, now time.Time) (wai
 	defer k.use.mu.Unlock()
 	k.use.at, k.use.unsaved = now, true
 	return 0, nil
+}
+
+// admitAnyone lets a caller in to a public alias: with a key that is for it by the
+// key's limits, else by those of all who have none.
+func (r *keyring) admitAnyone(secret, id, from string, spend bool, now time.Time) (wait time.Duration, err error) {
+	if secret != "" && r.match(secret, id, now) != nil {
+		return r.admit(secret, id, from, spend, now)
+	}
+	if !spend {
+		return 0, nil
+	}
+	r.publicMu.Lock()
+	spending := r.public[id]
+	if spending == nil {
+		if r.public == nil {
+			r.public = map[string]*node.Spending{}
+		}
+		spending = &node.Spending{}
+		r.public[id] = spending
+	}
+	r.publicMu.Unlock()
+	if wait, err = spending.Take(node.Allowance{Rate: publicRate}, now); err != nil {
+		err = errPublicRate
+	}
+	return wait, err
+}
+
+func (r *keyring) forgetPublic(id string) {
+	r.publicMu.Lock()
+	defer r.publicMu.Unlock()
+	delete(r.public, id)
 }
 
 // refuse counts a wrong key.

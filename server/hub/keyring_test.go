@@ -53,3 +53,40 @@ func TestKeyringUnderChange(t *testing.T) {
 		t.Errorf("a quota on what was spent: %v, %v", first, second)
 	}
 }
+
+// Callers without a key share what a public alias answers; one with a key has its
+// own limits.
+func TestAPublicAliasHasALimit(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	var r keyring
+	k, secret := newKey("p", "shop", "ada", "a")
+	r.put(k)
+	let := func(secret, id string, at time.Time) (n int) {
+		for i := range 1000 {
+			if _, err := r.admitAnyone(secret, id, fmt.Sprint("192.0.2.", i%200), true, at); err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	if n := let("", "a", now); n != publicRate {
+		t.Errorf("%d without a key at once", n)
+	}
+	if n := let("wrong", "a", now); n != 0 {
+		t.Errorf("%d more with a wrong key", n)
+	}
+	if n := let(secret, "a", now); n != 1000 {
+		t.Errorf("%d with a key", n)
+	}
+	if n := let("", "b", now); n != publicRate {
+		t.Errorf("%d of another alias", n)
+	}
+	if n := let("", "a", now.Add(500*time.Millisecond)); n != publicRate/2 {
+		t.Errorf("%d after half a second", n)
+	}
+	r.forgetPublic("a")
+	r.forgetPublic("b")
+	if len(r.public) != 0 {
+		t.Error("deleted aliases are remembered")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,6 +92,7 @@ type callers struct {
 	calls atomic.Int64
 	mu    sync.Mutex
 	seen  map[string]int
+	took  []float64 // milliseconds
 }
 
 func (n *published) callThroughout(t testing.TB, url string, at int) *callers {
@@ -103,6 +105,7 @@ func (n *published) callThroughout(t testing.TB, url string, at int) *callers {
 					return
 				default:
 				}
+				start := time.Now()
 				status, b, err := n.caller.Try("POST", url, map[string]int{"x": 10})
 				if err != nil || status != 200 {
 					t.Errorf("a call failed: %d %s %v", status, b, err)
@@ -111,6 +114,7 @@ func (n *published) callThroughout(t testing.TB, url string, at int) *callers {
 				c.calls.Add(1)
 				c.mu.Lock()
 				c.seen[strings.ReplaceAll(strings.TrimSpace(string(b)), " ", "")]++
+				c.took = append(c.took, ms(start))
 				c.mu.Unlock()
 			}
 		})
@@ -132,6 +136,7 @@ func (c *callers) more(t testing.TB, calls int64) {
 func (c *callers) end() map[string]int {
 	close(c.stop)
 	c.wg.Wait()
+	slices.Sort(c.took)
 	return c.seen
 }
 
@@ -162,7 +167,7 @@ func TestRevisions(t *testing.T) {
 	if seen[`{"y":10}`] == 0 || seen[`{"y":20}`] == 0 || len(seen) != 2 {
 		t.Errorf("answers: %v", seen)
 	}
-	t.Logf("%d calls while the node was changed four times: %v", c.calls.Load(), seen)
+	t.Logf("%d calls while the node was changed four times, half of them within %.0f ms, the slowest %.0f ms: %v", len(c.took), c.took[len(c.took)/2], c.took[len(c.took)-1], seen)
 
 	var list struct {
 		Items []struct {

@@ -61,7 +61,9 @@ async function nodePage(w) {
     await dialog.getByLabel('Percent of target 2').fill('50');
     await dialog.getByRole('button', { name: 'Change', exact: true }).click();
     await until('half and half', async () => (await aliases())[0].setting.targets[1].percent === 50);
-    await card.locator('summary').click();
+    await card.locator('summary', { hasText: 'The last hour' }).click();
+    same('graphs', await card.locator('.graph').count(), 3);
+    await card.locator('summary', { hasText: 'History' }).click();
     await card.getByRole('button', { name: 'Back to this' }).click();
     await until('as it was', async () => (await aliases())[0].setting.targets[1].percent === 10);
     same('setting', (await aliases())[0].setting.number, 3);

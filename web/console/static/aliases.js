@@ -1,8 +1,9 @@
 // Aliases: stable addresses that divide their calls among revisions of nodes.
 
-import { api, base, follow, list, path } from "./api.js";
+import { api, base, follow, list, path, sentence } from "./api.js";
 import { ask, once } from "./dialog.js";
 import { button, byId, copyButton, empty, h, listOf, part, rows, say, setText, setWhen } from "./dom.js";
+import { graphsOf } from "./graphs.js";
 
 const target = (t) => `${t.name || t.node}${t.revision ? `@${t.revision}` : ""}`;
 
@@ -34,15 +35,23 @@ function aliasRow(project, alias, look) {
   const reason = h("p", { class: "note" });
   const history = h("div", {});
   const details = h("details", {}, h("summary", {}, "History"), history);
+  const graphs = graphsOf(["Requests", "Answers", "Duration"]);
+  const hour = h("details", {}, h("summary", {}, "The last hour"), h("div", { class: "history" }, graphs.el));
   const address = h("code", { tabIndex: 0 });
   const url = () => `${location.origin}${base}/aliases/${encodeURIComponent(alias.id)}/execute`;
   const el = h("li", { class: "card alias" },
     h("div", { class: "line" },
       h("div", { class: "what" }, h("div", { class: "line tight" }, name, open), h("p", { class: "sub" }, since, about)),
       h("div", { class: "actions" }, button("Change …", "", async () => { await edit(project, alias); await look(); }), button("Delete …", "quiet", () => remove()))),
-    shares, guard, reason, h("div", { class: "joined address" }, address, copyButton(url, "Copy")), details);
+    shares, guard, reason, h("div", { class: "joined address" }, address, copyButton(url, "Copy")), hour, details);
   const at = (deed = "") => project.api(path`/aliases/${alias.name}` + deed);
-  details.addEventListener("toggle", () => { if (details.open) draw(); });
+  const told = (error) => say(sentence(error));
+  details.addEventListener("toggle", () => { if (details.open) draw().catch(told); });
+  hour.addEventListener("toggle", () => { drawHour().catch(told); });
+
+  async function drawHour() {
+    if (hour.open) graphs.show(await list(at("/figures"), { quiet: true }));
+  }
 
   async function draw() {
     const settings = await list(at("/history"));
@@ -84,7 +93,8 @@ function aliasRow(project, alias, look) {
     setText(reason, a.setting.reason || "");
     reason.hidden = !a.setting.reason;
     setText(address, `POST ${url()}`);
-    if (moved && details.open) draw();
+    if (moved && details.open) draw().catch(told);
+    drawHour().catch(() => {}); // it is tried again at the next look
   }
 
   return { el, update };
