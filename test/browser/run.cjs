@@ -28,6 +28,7 @@ const GROUPS = [
   [4, commute],
   [5, keeping.checkpoints],
   [5, dies.goneAndBack],
+  [5, keeping.files],
   [6, keeping.publish],
   [7, manners.secondUser],
   [9, language.editor],

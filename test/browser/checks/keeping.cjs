@@ -86,8 +86,48 @@ async function checkpoints(w) {
     await page.locator('.jp-Dialog .jp-mod-accept').click();
     await (await lab.find('# typed since then')).focus(); // out of the dialog
   });
+  await check('5 a cell is undone: the variables are those from before it ran', async () => {
+    await lab.exec('x = 78');
+    await page.locator('#jp-MainMenu .lm-MenuBar-item').filter({ hasText: 'Cellar' }).click();
+    await page.locator('.lm-Menu-item').filter({ hasText: 'Undo Cell' }).click();
+    await page.locator('.jp-Dialog-header').filter({ hasText: 'Apply “two”?' }).waitFor();
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await toast(page, '“two” is applied').waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus();
+    same('x', (await lab.exec('x')).trim(), '77');
+    await lab.exec('x = 1');
+  });
+  await check('5 a kernel is kept awake for a while', async () => {
+    await page.getByRole('button', { name: 'More: hibernate, resume, keep awake' }).click();
+    await page.locator('.lm-Menu-item').filter({ hasText: 'Keep Awake' }).click();
+    await page.locator('.jp-Dialog select').selectOption('4 hours');
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await toast(page, 'is kept awake for 4 hours').waitFor();
+  });
+  await check('5 a restart is undone by one press of a button', async () => {
+    await (await lab.find('# typed since then')).focus();
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('0');
+    await page.keyboard.press('0');
+    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    const told = toast(page, 'Restarted.');
+    await told.waitFor({ timeout: 60_000 });
+    await told.getByRole('button', { name: 'Undo' }).click();
+    await toast(page, 'what it was before the restart').waitFor({ timeout: 60_000 });
+    await (await lab.find('# typed since then')).focus(); // out of the notification
+    same('x', (await lab.exec('x')).trim(), '1');
+    same('dialogs', await lab.dialogs(), 0);
+  });
+}
+
+/** Files as checkpoints have them. */
+async function files(w) {
+  const { check, lab, page } = w;
   await check('5 earlier versions of a file: compared, restored, the present one kept', async () => {
-    await lab.exec("_ = open('notes.txt', 'w').write('first line\\nsecond\\n')");
+    await lab.openFile('tour.ipynb');
+    await (await lab.find('# typed since then')).focus();
+    await lab.exec("x = 77; _ = open('notes.txt', 'w').write('first line\\nsecond\\n')");
+    await openPanel(page);
     await page.getByRole('button', { name: 'Save checkpoint' }).click();
     await page.locator('.jp-Dialog input').fill('notes');
     await page.locator('.jp-Dialog .jp-mod-accept').click();
@@ -146,39 +186,6 @@ async function checkpoints(w) {
     await (await lab.find('# typed since then')).focus();
     same('restored', (await lab.exec("print(open('notes.txt').read().split()[-1])")).trim(), 'second');
     await lab.exec('x = 1');
-    same('dialogs', await lab.dialogs(), 0);
-  });
-  await check('5 a cell is undone: the variables are those from before it ran', async () => {
-    await lab.exec('x = 78');
-    await page.locator('#jp-MainMenu .lm-MenuBar-item').filter({ hasText: 'Cellar' }).click();
-    await page.locator('.lm-Menu-item').filter({ hasText: 'Undo Cell' }).click();
-    await page.locator('.jp-Dialog-header').filter({ hasText: /Apply “.*”\?/ }).waitFor();
-    await until('the note is gone', async () => !(await page.locator('.Toastify__toast').filter({ hasText: 'is applied' }).count()));
-    await page.locator('.jp-Dialog .jp-mod-accept').click();
-    await toast(page, '” is applied').waitFor({ timeout: 60_000 });
-    await (await lab.find('# typed since then')).focus();
-    same('x', (await lab.exec('x')).trim(), '77');
-    await lab.exec('x = 1');
-  });
-  await check('5 a kernel is kept awake for a while', async () => {
-    await page.getByRole('button', { name: 'More: hibernate, resume, keep awake' }).click();
-    await page.locator('.lm-Menu-item').filter({ hasText: 'Keep Awake' }).click();
-    await page.locator('.jp-Dialog select').selectOption('4 hours');
-    await page.locator('.jp-Dialog .jp-mod-accept').click();
-    await toast(page, 'is kept awake for 4 hours').waitFor();
-  });
-  await check('5 a restart is undone by one press of a button', async () => {
-    await (await lab.find('# typed since then')).focus();
-    await page.keyboard.press('Escape');
-    await page.keyboard.press('0');
-    await page.keyboard.press('0');
-    await page.locator('.jp-Dialog .jp-mod-accept').click();
-    const told = toast(page, 'Restarted.');
-    await told.waitFor({ timeout: 60_000 });
-    await told.getByRole('button', { name: 'Undo' }).click();
-    await toast(page, 'what it was before the restart').waitFor({ timeout: 60_000 });
-    await (await lab.find('# typed since then')).focus(); // out of the notification
-    same('x', (await lab.exec('x')).trim(), '1');
     same('dialogs', await lab.dialogs(), 0);
   });
 }
@@ -245,4 +252,4 @@ async function publish(w) {
   });
 }
 
-module.exports = { checkpoints, publish, openPanel };
+module.exports = { checkpoints, files, publish, openPanel };
