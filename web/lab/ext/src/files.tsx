@@ -194,7 +194,7 @@ function Actions({ checkpoint, file, now, show, done }: ActionsProps): JSX.Eleme
       {file.kind === 'file' && button('Open', async () => show(await open(checkpoint, file)))}
       {file.kind === 'file' && now && button('Compare', async () => show(await compare(checkpoint, file)))}
       {button('Restore', async () => {
-        if (await restore(checkpoint, file, 'refuse')) {
+        if (!now && (await restore(checkpoint, file, 'refuse'))) {
           done();
         } else {
           show(<Confirm checkpoint={checkpoint} file={file} show={show} done={done} />);
