@@ -82,7 +82,7 @@ containers() {
 		return
 	fi
 	leave_out_images
-	CELLAR_TEST_CONTAINERS=1 gotest -exec "${root[*]}" -count 1 -p 1 -timeout 40m ./kernel/containerd ./test/...
+	CELLAR_TEST_CONTAINERS=1 gotest -exec "${root[*]}" -count 1 -p 1 -timeout 60m ./kernel/containerd ./test/...
 	# What the unit tier left out, where that was not run by root.
 	[ ${#root[@]} = 0 ] || gotest -exec "${root[*]}" -count 1 -timeout 5m ./kernel/pager ./machine ./server ./server/jupyter/contents
 }
