@@ -10,6 +10,14 @@ async function nodePage(w) {
   const nodes = async () => (await w.hub.api('/api/v1/projects/digits/nodes')).items;
   const aliases = async () => (await w.hub.api('/api/v1/projects/digits/aliases')).items;
   await check('14 a node has a page with the graphs of its last hour', async () => {
+    const node = (await nodes())[0];
+    const bearer = { Authorization: `Bearer ${w.hub.token}`, 'Content-Type': 'application/json' };
+    const made = await fetch(`${w.hub.url}/api/v1/projects/digits/keys`, { method: 'POST', headers: bearer, body: JSON.stringify({ name: 'graphs', scope: [node.id] }) });
+    const { id, key } = await made.json();
+    // Refused, as it has no inputs: that is an answer too, and has no need of an instance.
+    const answer = await fetch(`${w.hub.url}/nodes/${node.id}/execute`, { method: 'POST', headers: { Authorization: `Bearer ${key}` }, body: '{}' });
+    same('an answer', answer.status, 400);
+    await w.hub.api(`/api/v1/projects/digits/keys/${id}`, 'DELETE');
     await page.goto(`${w.hub.url}/p/digits`);
     await page.locator('#nodes .title a').first().click();
     await page.locator('.graph rect').first().waitFor({ state: 'attached' });

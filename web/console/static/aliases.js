@@ -49,11 +49,21 @@ function aliasRow(project, alias, look) {
   details.addEventListener("toggle", () => { if (details.open) draw().catch(told); });
   hour.addEventListener("toggle", () => { drawHour().catch(told); });
 
-  async function drawHour() {
+  // What is asked of an alias that is being deleted would not be found: its deletion waits for this, and nothing more is asked.
+  let asked = Promise.resolve();
+  let gone = false;
+  const inTurn = (deed) => {
+    asked = asked.catch(() => {}).then(() => (gone ? undefined : deed()));
+    return asked;
+  };
+  const draw = () => inTurn(drawHistory);
+  const drawHour = () => inTurn(drawFigures);
+
+  async function drawFigures() {
     if (hour.open) graphs.show(await list(at("/figures"), { quiet: true }));
   }
 
-  async function draw() {
+  async function drawHistory() {
     const settings = await list(at("/history"));
     history.replaceChildren(h("ul", { class: "stack tight history" }, settings.map((s, i) => h("li", { class: "line" },
       h("div", { class: "what" }, h("span", { class: "title" }, s.targets.map((t) => `${target(t)} ${t.percent} %`).join(", ")),
@@ -70,7 +80,17 @@ function aliasRow(project, alias, look) {
     const done = await ask({
       title: `Delete the alias “${alias.name}”?`, action: "Delete the alias", danger: true,
       body: [h("p", {}, "Programs that call it get an error from then on. The nodes stay.")],
-      run: async () => { await api("DELETE", at()); return true; },
+      run: async () => {
+        gone = true;
+        await asked.catch(() => {});
+        try {
+          await api("DELETE", at());
+        } catch (error) {
+          gone = false;
+          throw error;
+        }
+        return true;
+      },
     });
     if (done) {
       say("The alias is deleted.");
