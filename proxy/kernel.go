@@ -42,6 +42,7 @@ var writeBuffers sync.Pool
 func Kernel(ctx context.Context, ws *websocket.Conn, q *Queue, send func(wire.Channel, *wire.Message) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { ws.Close() })() // a write that hangs ends, too
 	v1 := ws.Subprotocol() == wire.SubprotocolV1
 	ws.SetReadLimit(MaxClientMessage)
 	ws.SetReadDeadline(time.Now().Add(3 * pingEvery))

@@ -91,12 +91,17 @@ type outgoing struct {
 type Client struct {
 	Session string
 	Queue   *proxy.Queue
+	key     string // the session that it came with
+	ctx     context.Context
+	cancel  context.CancelFunc // ends the connection: the client has come on another
+	gone    chan struct{}      // closed when that has been taken note of
 	timer   *time.Timer
 	behind  *behind // nil: it has got all there is
 }
 
 const (
 	clientQueue = 32 << 20
+	takeOverFor = 5 * time.Second
 	parkedFor   = 5 * time.Minute
 	outLimit    = 64 << 20
 	maxClients  = 256 // of one kernel
@@ -199,6 +204,7 @@ func (l *Live) tell() {
 // Attach opens the channels for a client; session is the client's own. One that
 // comes back with the session of a lost connection gets what it missed.
 func (l *Live) Attach(session string) (*Client, error) {
+	l.takeOver(session)
 	l.mu.Lock()
 	if len(l.clients) >= maxClients {
 		l.mu.Unlock()
@@ -210,17 +216,58 @@ func (l *Live) Attach(session string) (*Client, error) {
 	} else {
 		c = &Client{Session: session, Queue: proxy.NewQueue(clientQueue)}
 	}
+	c.key, c.gone = session, make(chan struct{})
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	l.clients[c] = struct{}{}
 	l.mu.Unlock()
 	l.tell()
 	return c, nil
 }
 
+// takeOver ends the connection that a client comes back from, as long as nobody
+// has noticed that it is gone. Else the client would have two queues: what is in
+// the old one would be told again when it comes back the next time.
+func (l *Live) takeOver(session string) {
+	l.mu.Lock()
+	old := l.withKey(session, nil)
+	if old == nil {
+		l.mu.Unlock()
+		return
+	}
+	cancel, gone := old.cancel, old.gone
+	l.mu.Unlock()
+	cancel()
+	select {
+	case <-gone:
+	case <-time.After(takeOverFor):
+	}
+}
+
+// withKey finds a connected client that came with a session; the lock is held.
+func (l *Live) withKey(session string, but *Client) *Client {
+	for c := range l.clients {
+		if session != "" && c.key == session && c != but {
+			return c
+		}
+	}
+	return nil
+}
+
+// Context is ctx until the client comes on another connection. Call the function
+// when done.
+func (c *Client) Context(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // Detach takes note that a client's connection is gone, and why.
 func (l *Live) Detach(c *Client, reason error) {
 	l.mu.Lock()
 	delete(l.clients, c)
-	if c.Session == "" || l.parked[c.Session] != nil || errors.Is(reason, proxy.ErrSlow) || len(l.parked) == maxParked {
+	defer close(c.gone)
+	c.cancel()
+	if c.Session == "" || l.withKey(c.key, c) != nil || l.parked[c.Session] != nil || errors.Is(reason, proxy.ErrSlow) || len(l.parked) == maxParked {
 		c.Queue.Close(reason)
 	} else {
 		l.parked[c.Session] = c

@@ -200,7 +200,9 @@ func (h *handler) channels(w http.ResponseWriter, r *http.Request) error {
 		proxy.Refuse(ws, fault.Sentence(err))
 		return nil
 	}
-	err = proxy.Kernel(r.Context(), ws, client.Queue, func(ch kernelChannel, m *kernelMessage) error {
+	ctx, done := client.Context(r.Context())
+	defer done()
+	err = proxy.Kernel(ctx, ws, client.Queue, func(ch kernelChannel, m *kernelMessage) error {
 		return l.SendFrom(client, ch, m)
 	})
 	l.Detach(client, err)

@@ -111,9 +111,11 @@ func parsePage(rest string) (workspace, tree string, ok bool) {
 	return workspace, tree, ok && workspace != ""
 }
 
-// untracked are requests whose busy and idle are not the kernel's: the debugger asks beside a running cell, and
-// the page would say that the kernel is idle while the cell runs. The list is jupyter_server's.
-var untracked = []string{"comm_info_request", "kernel_info_request", "shutdown_request", "interrupt_request", "debug_request"}
+// untracked are requests whose busy and idle are not the kernel's: those on the control channel, which are answered
+// beside a running cell, so that the page would say that the kernel is idle while the cell runs. jupyter_server's list
+// also has what a page asks on the shell channel when it connects; but after a restart nothing else tells it that the
+// kernel is idle.
+var untracked = []string{"shutdown_request", "interrupt_request", "debug_request"}
 
 // pageConfig is what JupyterLab 4.6 needs to start, and what its features look at. appUrl is the same under /doc: the
 // page asks below it for its settings, workspaces and translations.
