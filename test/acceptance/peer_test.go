@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/gorilla/websocket"
 
 	"cellar/internal/testkit"
@@ -113,7 +114,7 @@ type socketLine struct {
 func (j jupyter) open(kernel string) line {
 	j.T.Helper()
 	d := websocket.Dialer{Subprotocols: []string{wire.SubprotocolV1}, ReadBufferSize: 256 << 10}
-	u := strings.Replace(j.Base, "http", "ws", 1) + "/api/kernels/" + kernel + "/channels?session_id=bench"
+	u := strings.Replace(j.Base, "http", "ws", 1) + "/api/kernels/" + kernel + "/channels?session_id=" + uuid.NewString()
 	ws, res, err := d.Dial(u, http.Header{"Authorization": {"token " + j.Token}})
 	if err != nil {
 		j.T.Fatalf("%v: %v", err, res)
