@@ -343,7 +343,7 @@ async function webhook(w) {
 
 async function sessions(w) {
   const { check, page } = w;
-  const line = name => page.locator('.sessions tbody tr').filter({ hasText: name });
+  const line = name => page.locator('.sessions tbody tr').filter({ hasText: name }).filter({ hasText: 'Digits' });
   await check('11 all sessions on one page: figures that move, interrupt, hibernate, resume', async () => {
     await enter(w);
     await w.lab.cell(0).node.click();
