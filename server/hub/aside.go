@@ -30,6 +30,12 @@ const (
 	maxAsides   = 100
 )
 
+// openAside opens that folder. What else a kernel has put in its place, such as a
+// pipe that nobody writes to, is an error, and is not waited for.
+func openAside(home *os.Root) (*os.File, error) {
+	return home.OpenFile(asideTop, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
+}
+
 func newAside(now time.Time) string {
 	return path.Join(asideTop, asidePrefix+now.UTC().Format(asideTime))
 }
@@ -40,7 +46,7 @@ func timeOfAside(name string) (time.Time, error) {
 
 // asides lists what is put aside, the newest first.
 func asides(root *os.Root) (out []string) {
-	f, err := root.Open(asideTop)
+	f, err := openAside(root)
 	if err != nil {
 		return nil
 	}

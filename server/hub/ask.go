@@ -31,7 +31,10 @@ func (l *Live) askFor(ctx context.Context, expression string, limit time.Duratio
 	spec, _ := l.h.specFor(l.Record())
 	state, busy := l.atWork()
 	for until := time.Now().Add(quiet); busy && time.Now().Before(until) && ctx.Err() == nil; state, busy = l.atWork() {
-		time.Sleep(quiet / 40) // a page's question about the kernel makes it busy for a moment, too
+		select { // a page's question about the kernel makes it busy for a moment, too
+		case <-ctx.Done():
+		case <-time.After(quiet / 40):
+		}
 	}
 	switch {
 	case spec.Language != "python":

@@ -76,9 +76,6 @@ func (l *Live) recalls(name string, v any) {
 		defer f.Close()
 		b, err = io.ReadAll(io.LimitReader(f, maxRemembered))
 	}
-	if err == nil && !json.Valid(b) {
-		err = errors.New("it is no JSON")
-	}
 	if err == nil {
 		err = json.Unmarshal(b, v)
 	}

@@ -64,7 +64,7 @@ func (h *Hub) layHeld(ctx context.Context, project string, s *tree.Snapshot, e t
 // tidyHeld removes folders of held files that no checkpoint needs. What runs may
 // have them mapped: then all stay.
 func (h *Hub) tidyHeld(ctx context.Context, p Project, root *os.Root) error {
-	f, err := root.Open(asideTop)
+	f, err := openAside(root)
 	if err != nil {
 		return nil
 	}

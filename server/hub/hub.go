@@ -138,6 +138,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	if err := h.reconcile(ctx); err != nil {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
 	}
+	h.sweepVariables()
 	h.wg.Go(func() { h.sweepUnfinished(h.ctx) })
 	h.wg.Go(h.watch)
 	h.wg.Go(h.deliver)

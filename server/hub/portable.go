@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,11 +46,13 @@ type Brought struct {
 var errNoProcess = fault.New(fault.Unsupported, "no_process", "This checkpoint holds variables one by one, and no process to go on with. Apply it: the kernel starts afresh with them.")
 
 const (
-	portableName  = "variables.bin"
-	portableFor   = 10 * time.Minute
-	portableRoom  = 64 << 30
-	maxPortable   = 5000
-	maxPortableIn = 8 << 20 // bytes of a report
+	portableName = "variables.bin"
+	// In a project's home, as long as they are on their way: see sweepVariables.
+	variablesPrefix = "variables-"
+	portableFor     = 10 * time.Minute
+	portableRoom    = 64 << 30
+	maxPortable     = 5000
+	maxPortableIn   = 8 << 20 // bytes of a report
 )
 
 // KeepVariables keeps a kernel's variables one by one, as a checkpoint that any
@@ -113,18 +116,24 @@ func (h *Hub) exportVariables(ctx context.Context, l *Live, p Project, to string
 		return report, err
 	}
 	defer home.Close()
-	place := path.Join(asideTop, "variables-"+newID())
+	place := path.Join(asideTop, variablesPrefix+newID())
 	defer home.Remove(place)
 	if err := h.ownFolder(home, p, asideTop); err != nil {
 		return report, err
 	}
-	free := freeBytes(h.Data) / 2 // it is there twice for a moment
-	if free < reserve {
+	free, err := freeBytes(h.Data)
+	if err != nil {
+		return report, err
+	}
+	if free /= 2; free < reserve { // it is there twice for a moment
 		return report, room(h.Data, reserve)
 	}
 	answer, err := l.askFor(ctx, fmt.Sprintf("__import__('cellar_kernel.portable').portable.save(%q, %d, %d)",
 		path.Join(homeTarget, place), min(free-reserve, portableRoom), int(portableFor.Seconds())), portableFor+time.Minute)
 	if err != nil {
+		if ctx.Err() != nil { // nobody waits for it any more, and it holds up the next cell
+			err = errors.Join(err, l.Interrupt(context.WithoutCancel(ctx)))
+		}
 		return report, err
 	}
 	if len(answer) > maxPortableIn || json.Unmarshal([]byte(answer), &report) != nil {
@@ -247,7 +256,7 @@ func (h *Hub) importVariables(ctx context.Context, l *Live, p Project, from stri
 	if err := h.ownFolder(home, p, asideTop); err != nil {
 		return b, err
 	}
-	place := path.Join(asideTop, "variables-"+newID())
+	place := path.Join(asideTop, variablesPrefix+newID())
 	defer home.Remove(place)
 	out, err := home.OpenFile(place, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -297,6 +306,43 @@ func (h *Hub) others(ctx context.Context, l *Live, then Portable) (out []string)
 	return out
 }
 
+// sweepVariables removes what a hub before this one left on its way between a
+// project's home and the vault. It runs before anybody can send more that way.
+func (h *Hub) sweepVariables() {
+	homes, _ := filepath.Glob(filepath.Join(h.Data, "projects", "*", "home"))
+	for _, dir := range homes {
+		if err := sweepIn(dir); err != nil {
+			h.Log.Warn("variables on their way not removed", "home", dir, "error", err)
+		}
+	}
+}
+
+func sweepIn(home string) error {
+	root, err := os.OpenRoot(home) // a kernel could put a link there: none leads out
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	f, err := openAside(root)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(maxAsides * 100)
+	for _, name := range names {
+		if strings.HasPrefix(name, variablesPrefix) {
+			err = errors.Join(err, root.Remove(path.Join(asideTop, name)))
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
 // ownFolder makes a folder in a project's home that belongs to its kernels.
 func (h *Hub) ownFolder(home *os.Root, p Project, name string) error {
 	if err := home.Mkdir(name, 0o755); err == nil {
@@ -309,22 +355,14 @@ func (h *Hub) ownFolder(home *os.Root, p Project, name string) error {
 	return err
 }
 
-func freeBytes(dir string) int64 {
-	var st syscall.Statfs_t
-	if syscall.Statfs(dir, &st) != nil {
-		return 0
-	}
-	return int64(st.Bavail) * st.Bsize
-}
-
 // bound cuts a kernel's report to what is to be kept and shown of it.
 func (r *Portable) bound() {
 	r.Kept, r.Left = boundItems(r.Kept), boundItems(r.Left)
-	r.Python = shown1(r.Python)
+	r.Python = oneLine(r.Python)
 	packages := map[string]string{}
 	for name, version := range r.Packages {
 		if len(packages) < 200 {
-			packages[shown1(name)] = shown1(version)
+			packages[oneLine(name)] = oneLine(version)
 		}
 	}
 	r.Packages = packages
@@ -333,13 +371,13 @@ func (r *Portable) bound() {
 func boundItems(list []PortableItem) []PortableItem {
 	out := make([]PortableItem, 0, min(len(list), maxPortable))
 	for _, v := range list[:min(len(list), maxPortable)] {
-		out = append(out, PortableItem{Name: shown1(v.Name), Type: shown1(v.Type), Size: max(v.Size, 0), Reason: shown1(v.Reason)})
+		out = append(out, PortableItem{Name: oneLine(v.Name), Type: oneLine(v.Type), Size: max(v.Size, 0), Reason: oneLine(v.Reason)})
 	}
 	return out
 }
 
-// shown1 is a text of a kernel's that can be shown in a line.
-func shown1(s string) string {
+// oneLine is a text of a kernel's that can be shown in a line.
+func oneLine(s string) string {
 	s = strings.ToValidUTF8(s, "?")
 	if r := []rune(s); len(r) > 300 {
 		s = string(r[:300]) + "…"

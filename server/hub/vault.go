@@ -59,15 +59,23 @@ func (h *Hub) dumped(id string) bool {
 // room refuses to begin what the disk cannot hold, keeping a reserve for the
 // database and for signing in.
 func room(dir string, need int64) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+	free, err := freeBytes(dir)
+	if err != nil {
 		return err
 	}
-	if free := int64(st.Bavail) * st.Bsize; free < need+reserve {
+	if free < need+reserve {
 		return fault.Newf(fault.Exhausted, "disk_full",
 			"The server's disk has %d MiB free, and %d MiB are needed. Delete checkpoints or files you do not need.", free>>20, (need+reserve)>>20)
 	}
 	return nil
+}
+
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // reserve is what stays free on the disk whatever is kept.
