@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Network is the kernels' way out: a bridge with isolated ports, masquerading,
@@ -71,12 +72,31 @@ func (n Network) bridge() error {
 	if err := netlink.LinkAdd(br); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	if err := QuietLink(br); err != nil {
+		return err
+	}
 	addr := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(n.Prefix[0], n.Prefix[1], 0, 1), Mask: net.CIDRMask(16, 32)}}
 	if err := netlink.AddrAdd(br, addr); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return netlink.LinkSetUp(br)
 }
+
+// QuietLink keeps IPv6 addresses off a link of this machine; call it before the
+// link goes up. The kernels'
+// network has none of it; but Linux gives each link that goes up an address of
+// its own, and a Chromium on this machine closes every connection it has when an
+// address comes or goes (ERR_NETWORK_CHANGED): each kernel that starts or sleeps
+// would break what the page is loading.
+func QuietLink(link netlink.Link) error {
+	err := netlink.LinkSetIP6AddrGenMode(link, addressesNone)
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) { // no IPv6 here at all
+		return nil
+	}
+	return err
+}
+
+const addressesNone = 1 // IN6_ADDR_GEN_MODE_NONE, linux/if_link.h
 
 // wayOutMTU is the smallest of the default routes': what leaves must fit.
 func wayOutMTU() int {

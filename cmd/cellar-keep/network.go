@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"cellar/machine"
 )
 
 // setUpNetwork is the OCI createRuntime hook. runc runs it when it creates a
@@ -80,6 +82,9 @@ func join(inside *netlink.Handle, ns netns.NsHandle, bridge, veth, address, gate
 	// out and nothing beside it.
 	if err := netlink.LinkSetIsolated(pair, true); err != nil {
 		return fmt.Errorf("isolating %s: %w", veth, err)
+	}
+	if err := machine.QuietLink(pair); err != nil {
+		return fmt.Errorf("IPv6 of %s: %w", veth, err)
 	}
 	if err := netlink.LinkSetUp(pair); err != nil {
 		return err

@@ -11,12 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/vishvananda/netlink"
 
 	"cellar/internal/testkit"
 )
@@ -331,6 +333,36 @@ func TestNetwork(t *testing.T) {
 	if got := s.Exec("reach('198.51.100.2', 7000)"); got != "'198.51.100.1'" {
 		t.Errorf("the way out after a move: %s", got)
 	}
+	for _, link := range portsOf(t, strings.TrimSuffix(gateway, ".1")) {
+		if list, err := netlink.AddrList(link, netlink.FAMILY_V6); err != nil || len(list) > 0 {
+			t.Errorf("%s: %v %v: a browser on this machine closes its connections whenever such an address comes", link.Attrs().Name, list, err)
+		}
+	}
+}
+
+// portsOf is the bridge with an address of that prefix, and the kernels' ends at it.
+func portsOf(t *testing.T, prefix string) (list []netlink.Link) {
+	t.Helper()
+	links, err := netlink.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bridge := slices.IndexFunc(links, func(l netlink.Link) bool {
+		addrs, err := netlink.AddrList(l, netlink.FAMILY_V4)
+		return err == nil && len(addrs) == 1 && strings.HasPrefix(addrs[0].IP.String(), prefix) && l.Type() == "bridge"
+	})
+	if bridge < 0 {
+		t.Fatalf("no bridge of %s among %d links", prefix, len(links))
+	}
+	for _, l := range links {
+		if l.Attrs().MasterIndex == links[bridge].Attrs().Index {
+			list = append(list, l)
+		}
+	}
+	if len(list) != 2 {
+		t.Fatalf("%d ports, of two kernels", len(list))
+	}
+	return append(list, links[bridge])
 }
 
 // TestWrongImage: a hub whose image is none says so and does not start.
