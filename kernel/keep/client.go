@@ -98,5 +98,10 @@ func (c *Client) Ask(q Question) error {
 	return c.w.writeJSON(kindCommand, Command{Op: OpAsk, Question: &q})
 }
 
+// Grant answers what the kernel wants.
+func (c *Client) Grant(g Grant) error {
+	return c.w.writeJSON(kindCommand, Command{Op: OpGrant, Grant: &g})
+}
+
 // Close closes the connection.
 func (c *Client) Close() error { return c.conn.Close() }

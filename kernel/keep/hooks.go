@@ -17,8 +17,8 @@ import (
 // Lines of JSON. From the keeper: {"id":1,"event":"after_restore","reason":"branch"}.
 // From the kernel: {"ready":true} once, when something reads, with "answers":true
 // if it takes questions (see ask.go); {"hooks":2} whenever their number changes;
-// {"id":1,"errors":["..."]} when the hooks of an event are through. All that the
-// kernel says is untrusted.
+// {"id":1,"errors":["..."]} when the hooks of an event are through; a want, see
+// want.go. All that the kernel says is untrusted.
 
 // HookVariable names the two descriptors, to be read and to be written: "3,4".
 const HookVariable = "CELLAR_HOOKS"
@@ -51,6 +51,7 @@ const (
 // hooks is the keeper's side of the pipes of one life of a kernel.
 type hooks struct {
 	in, out *os.File // what the kernel says, what it is told
+	wants   wants
 
 	mu    sync.Mutex
 	ready bool
@@ -74,9 +75,15 @@ func newHooks() (h *hooks, kernel [2]*os.File, err error) {
 	return &hooks{in: saidR, out: toldW}, [2]*os.File{toldR, saidW}, nil
 }
 
-// listen reads what the kernel says until it has ended; done is called for every
-// hook that is through, answered for every answer.
-func (h *hooks) listen(done func(Hooked), answered func(number uint64, what json.RawMessage)) {
+// listener is told what the kernel says.
+type listener struct {
+	done     func(Hooked) // a hook is through
+	answered func(number uint64, what json.RawMessage)
+	wanted   func(Want)
+}
+
+// listen reads what the kernel says until it has ended.
+func (h *hooks) listen(to listener) {
 	r := bufio.NewReader(io.Reader(h.in))
 	for {
 		line, err := readLine(r, maxAnswer)
@@ -90,6 +97,7 @@ func (h *hooks) listen(done func(Hooked), answered func(number uint64, what json
 			ID      uint64          `json:"id"`
 			Errors  []string        `json:"errors"`
 			Answer  json.RawMessage `json:"answer"`
+			Want    *string         `json:"want"`
 		}
 		if json.Unmarshal(line, &said) != nil {
 			continue
@@ -102,9 +110,13 @@ func (h *hooks) listen(done func(Hooked), answered func(number uint64, what json
 		h.mu.Unlock()
 		switch {
 		case said.Answer != nil:
-			answered(said.ID, said.Answer)
+			to.answered(said.ID, said.Answer)
+		case said.Want != nil:
+			if w, ok := h.wants.put(said.ID, *said.Want); ok {
+				to.wanted(w)
+			}
 		case said.ID != 0:
-			done(Hooked{ID: said.ID, Errors: bounded(said.Errors)})
+			to.done(Hooked{ID: said.ID, Errors: bounded(said.Errors)})
 		}
 	}
 }

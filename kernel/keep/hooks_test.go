@@ -19,7 +19,7 @@ func TestHooks(t *testing.T) {
 	told, said := ends[0], ends[1]
 	through := make(chan Hooked, 10)
 	ended := make(chan struct{})
-	go func() { h.listen(func(r Hooked) { through <- r }, func(uint64, json.RawMessage) {}); close(ended) }()
+	go func() { h.listen(listener{done: func(r Hooked) { through <- r }}); close(ended) }()
 	say := func(lines ...string) {
 		t.Helper()
 		if _, err := said.WriteString(strings.Join(lines, "\n") + "\n"); err != nil {

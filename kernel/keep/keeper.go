@@ -176,7 +176,7 @@ func (k *Keeper) hello() Hello {
 	h := Hello{Version: Version, Alive: k.alive, Ready: k.ready, Hooks: true, Answers: true}
 	h.First, h.Next = k.journal.Bounds()
 	if k.kernel != nil {
-		h.PID = k.kernel.pid()
+		h.PID, h.Want = k.kernel.pid(), k.kernel.hooks.wants.get()
 	}
 	return h
 }
@@ -242,6 +242,11 @@ func (k *Keeper) command(c Command, answers chan<- Answer) error {
 			return wire.ErrMalformed
 		}
 		k.ask(*c.Question, answers)
+	case OpGrant:
+		if c.Grant == nil {
+			return wire.ErrMalformed
+		}
+		k.grant(*c.Grant)
 	default:
 		return fmt.Errorf("%w: command %q", wire.ErrMalformed, c.Op)
 	}

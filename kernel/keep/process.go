@@ -99,7 +99,11 @@ func (k *Keeper) start() error {
 	k.event(Event{Event: EventStarted, PID: p.pid()})
 	go k.reap(p)
 	go k.connect(p)
-	go p.hooks.listen(func(h Hooked) { k.event(Event{Event: EventHooked, Hooked: &h}) }, k.asks.answer)
+	go p.hooks.listen(listener{
+		done:     func(h Hooked) { k.event(Event{Event: EventHooked, Hooked: &h}) },
+		answered: k.asks.answer,
+		wanted:   func(w Want) { k.event(Event{Event: EventWants, Want: &w}) },
+	})
 	return nil
 }
 

@@ -42,13 +42,15 @@ type Hello struct {
 	PID     int    `json:"pid,omitempty"`     // keeper: the kernel's, in its own namespace
 	Hooks   bool   `json:"hooks,omitempty"`   // keeper: it knows OpHook; those of older checkpoints do not
 	Answers bool   `json:"answers,omitempty"` // keeper: it knows OpAsk
+	Want    *Want  `json:"want,omitempty"`    // keeper: what the kernel waits for
 }
 
 // Command tells the keeper to do something that is not a message.
 type Command struct {
-	Op       string    `json:"op"`                 // OpInterrupt, OpRestart, OpDetach, OpHook, OpAsk
+	Op       string    `json:"op"`                 // OpInterrupt, OpRestart, OpDetach, OpHook, OpAsk, OpGrant
 	Hook     *Hook     `json:"hook,omitempty"`     // with OpHook
 	Question *Question `json:"question,omitempty"` // with OpAsk
+	Grant    *Grant    `json:"grant,omitempty"`    // with OpGrant
 }
 
 // Commands of the protocol.
@@ -58,17 +60,19 @@ const (
 	OpDetach    = "detach"    // close all connections: a checkpoint follows
 	OpHook      = "hook"      // tell the kernel; EventHooked follows
 	OpAsk       = "ask"       // ask the kernel; kindAnswer may follow
+	OpGrant     = "grant"     // answer a want
 )
 
 // Event is the content of a record on wire.Event.
 type Event struct {
-	Event  string          `json:"event"` // started, ready, exited, hooked
+	Event  string          `json:"event"` // started, ready, exited, hooked, wants
 	PID    int             `json:"pid,omitempty"`
 	Code   int             `json:"code"`             // exited: exit status
 	Signal string          `json:"signal,omitempty"` // exited: by which signal
 	Info   json.RawMessage `json:"info,omitempty"`   // ready: kernel_info_reply's content
 	Detail string          `json:"detail,omitempty"` // exited: the last lines of its stderr
 	Hooked *Hooked         `json:"hooked,omitempty"`
+	Want   *Want           `json:"want,omitempty"`
 }
 
 // Events of the protocol.
@@ -77,6 +81,7 @@ const (
 	EventReady   = "ready"
 	EventExited  = "exited"
 	EventHooked  = "hooked"
+	EventWants   = "wants"
 )
 
 type frameWriter struct {

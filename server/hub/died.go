@@ -231,6 +231,7 @@ func (h *Hub) revive(ctx context.Context, l *Live, died Died) error {
 	err := l.change(ctx, func(k *Kernel) {
 		k.State, k.Container, k.Detail, k.Checkpoint, k.Base, k.Acked = kernel.Starting, "", died.Reason, "", "", 0
 		k.Journal = nextJournal(k.Journal)
+		k.goHome()
 	})
 	l.mu.Lock()
 	cut := l.answerOpen(died.Reason, l.hasAnswered())

@@ -109,7 +109,12 @@ func (l *Live) receive(client *keep.Client, caughtUp uint64) {
 	stop := context.AfterFunc(l.h.ctx, func() { client.Close() })
 	defer stop()
 	var err error
+	want := client.Hello.Want
 	for {
+		if want != nil && l.unseen() > caughtUp { // the cell that asks is known by now
+			l.wants(*want)
+			want = nil
+		}
 		var r keep.Record
 		if r, err = client.Next(); err != nil {
 			break
@@ -275,6 +280,9 @@ func (l *Live) take1(r keep.Record) {
 	if busyChanged {
 		l.tell()
 	}
+	if r.Channel == wire.Shell && h.MsgType == "execute_reply" {
+		l.giveBack()
+	}
 	if news == runEnded {
 		l.h.wg.Go(func() { l.persist(l.h.ctx) })
 	}
@@ -330,6 +338,13 @@ func (l *Live) onEvent(r keep.Record) {
 	case keep.EventHooked:
 		if e.Hooked != nil {
 			l.hooked(*e.Hooked)
+		}
+	case keep.EventWants:
+		l.mu.Lock()
+		now := r.Seq > l.caughtUp // what was wanted before the link came is told with it, if nobody has answered
+		l.mu.Unlock()
+		if e.Want != nil && now {
+			l.wants(*e.Want)
 		}
 	case keep.EventExited:
 		l.mu.Lock()

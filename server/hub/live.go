@@ -64,6 +64,9 @@ type Live struct {
 	hookID     uint64
 	hooking    map[uint64]chan keep.Hooked // hooks that are not through
 	asking     asking
+	want       *keep.Want // what the kernel waits for, until somebody sees to it
+	leasing    bool       // somebody does
+	overdue    bool       // somebody waits for the kernel to give back what it borrowed
 	timings    []Timing // the last run of each cell, oldest first
 	timingsNew bool     // they are not in their file yet
 	meter      meter

@@ -55,6 +55,7 @@ type Kernel struct {
 	Image         string
 	Dir           string
 	Configuration string
+	Home          string // the configuration that it goes back to; empty: it has its own, see lease.go
 	State         kernel.State
 	Detail        string
 	Incarnation   int

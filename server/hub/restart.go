@@ -61,6 +61,7 @@ func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 		if err := l.change(ctx, func(k *Kernel) {
 			k.State, k.Container, k.Detail, k.Checkpoint, k.Base, k.Acked = kernel.Starting, "", "", "", "", 0
 			k.Journal = nextJournal(k.Journal)
+			k.goHome()
 		}); err != nil {
 			return err
 		}

@@ -146,7 +146,7 @@ func (h *Hub) ChangeSession(ctx context.Context, p Project, id string, change fu
 		if l, err := h.Live(p.ID, old); err == nil {
 			rec = l.Record()
 		}
-		l, err := h.StartKernel(ctx, p, *spec, cleanDir(path.Dir(s.Path)), rec.Configuration)
+		l, err := h.StartKernel(ctx, p, *spec, cleanDir(path.Dir(s.Path)), rec.home())
 		if err != nil {
 			return s, err
 		}

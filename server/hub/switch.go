@@ -27,17 +27,18 @@ func (h *Hub) Switch(ctx context.Context, l *Live, name string, move bool, o *Op
 	rec := l.Record()
 	switch {
 	case rec.State == kernel.Hibernated || rec.State == kernel.Dead:
-		return l.change(ctx, func(k *Kernel) { k.Configuration = conf.Name })
+		return l.change(ctx, func(k *Kernel) { k.Configuration, k.Home = conf.Name, "" })
 	case rec.State != kernel.Running && rec.State != kernel.Starting:
 		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; switch it when it runs.", rec.State)
 	case move:
 		return h.move(ctx, l, conf, o)
 	}
-	return h.resize(ctx, l, conf, o)
+	return h.resize(ctx, l, conf, "", o)
 }
 
-// resize changes the limits of the running container.
-func (h *Hub) resize(ctx context.Context, l *Live, conf Configuration, o *Operation) error {
+// resize changes the limits of the running container; home is the configuration
+// that the kernel goes back to, see lease.go.
+func (h *Hub) resize(ctx context.Context, l *Live, conf Configuration, home string, o *Operation) error {
 	rec := l.Record()
 	if err := h.settled(ctx, rec.Container); err != nil {
 		return err
@@ -55,7 +56,7 @@ func (h *Hub) resize(ctx context.Context, l *Live, conf Configuration, o *Operat
 		return fault.Wrap(fault.Unavailable, "switch_failed", fmt.Sprintf("The switch to %s did not succeed; the kernel goes on as it was.", conf.Name), err)
 	}
 	l.setLimit(conf.Memory)
-	return l.change(ctx, func(k *Kernel) { k.Configuration = conf.Name })
+	return l.change(ctx, func(k *Kernel) { k.Configuration, k.Home = conf.Name, home })
 }
 
 func (l *Live) setLimit(memory int64) {
@@ -110,7 +111,7 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	ctx = context.WithoutCancel(ctx)
 	o.Step(0.5, "Switching to "+conf.Name+": thawing")
 	l.mu.Lock()
-	l.rec.Configuration, l.rec.Container = conf.Name, ""
+	l.rec.Configuration, l.rec.Home, l.rec.Container = conf.Name, "", ""
 	l.mu.Unlock()
 	if err = h.step("move.dumped"); err == nil {
 		err = h.thaw(ctx, l, h.dumpDir(id), reasonSwitch)
@@ -123,7 +124,7 @@ func (h *Hub) move(ctx context.Context, l *Live, conf Configuration, o *Operatio
 	if err != nil {
 		h.Log.Error("move failed, going back", "kernel", rec.ID, "to", conf.Name, "error", err)
 		l.mu.Lock()
-		l.rec.Configuration, l.rec.Container, l.rec.State = rec.Configuration, "", kernel.Switching
+		l.rec.Configuration, l.rec.Home, l.rec.Container, l.rec.State = rec.Configuration, rec.Home, "", kernel.Switching
 		l.mu.Unlock()
 		if back := h.thaw(ctx, l, h.dumpDir(id), reasonSwitch); back != nil {
 			return h.strand(ctx, l, id, errors.Join(err, back))

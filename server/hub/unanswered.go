@@ -16,8 +16,9 @@ import (
 type unanswered struct {
 	id, session string
 	header      []byte
-	late        bool // it came when the kernel had ended already
-	idle        bool // the kernel is through with it: only its reply was lost
+	late        bool   // it came when the kernel had ended already
+	idle        bool   // the kernel is through with it: only its reply was lost
+	lease       string // the configuration that its first line asks for
 }
 
 // maxUnanswered bounds how many are remembered; those beyond get no reply.
@@ -33,7 +34,7 @@ func (l *Live) noteAsked(r keep.Record, h, parent wire.Header) (heard bool) {
 	switch {
 	case r.Channel == wire.Request && h.Session != hubSession:
 		if len(l.unanswered) < maxUnanswered {
-			l.unanswered = append(l.unanswered, unanswered{h.MsgID, h.Session, bytes.Clone(r.Message.Header), l.exit != nil, false})
+			l.unanswered = append(l.unanswered, unanswered{h.MsgID, h.Session, bytes.Clone(r.Message.Header), l.exit != nil, false, leaseOf(r.Message.Content)})
 		}
 		return l.died != nil
 	case r.Channel == wire.Shell && h.MsgType == "execute_reply":
@@ -76,7 +77,7 @@ func (l *Live) answerOpen(why string, sent bool) []*Run {
 			continue
 		}
 		l.drop(o)
-		l.answer(unanswered{o.msgID, h.Session, o.m.Header, true, false}, nil, false, why)
+		l.answer(unanswered{o.msgID, h.Session, o.m.Header, true, false, ""}, nil, false, why)
 	}
 	cut := l.book.abortOpen(time.Now())
 	for _, run := range cut {

@@ -16,6 +16,7 @@ type View struct {
 	StateDetail    string       `json:"state_detail"`
 	Since          time.Time    `json:"since"`
 	Configuration  string       `json:"configuration"`
+	Home           string       `json:"home,omitempty" doc:"the configuration that it goes back to when the cell that borrowed this one has ended"`
 	Machine        string       `json:"machine"`
 	Spec           string       `json:"spec"`
 	Notebook       string       `json:"notebook"`
@@ -46,7 +47,7 @@ func (l *Live) view(notebook string) View {
 		spec = s.Name // clients look it up among those offered
 	}
 	v := View{
-		ID: l.rec.ID, State: l.rec.State, StateDetail: l.rec.Detail, Since: l.rec.Since, Configuration: l.rec.Configuration,
+		ID: l.rec.ID, State: l.rec.State, StateDetail: l.rec.Detail, Since: l.rec.Since, Configuration: l.rec.Configuration, Home: l.rec.Home,
 		Machine: "local", Spec: spec, Notebook: notebook, ExecutionState: l.executionState(), LastActivity: l.rec.ActiveAt,
 		Connections: len(l.clients), Checkpoint: l.rec.Checkpoint, Base: l.rec.Base, Died: l.died,
 	}

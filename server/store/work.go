@@ -66,17 +66,17 @@ func (s *Store) DeleteProject(ctx context.Context, id string) error {
 	return s.exec(ctx, "DELETE FROM projects WHERE id = ?", id)
 }
 
-const kernelColumns = "id, project, spec, image, dir, configuration, state, detail, incarnation, container, journal, parts, acked, checkpoint, address, created_at, active_at, since, base, awake_until"
+const kernelColumns = "id, project, spec, image, dir, configuration, state, detail, incarnation, container, journal, parts, acked, checkpoint, address, created_at, active_at, since, base, awake_until, home"
 
 // PutKernel implements hub.Store.
 func (s *Store) PutKernel(ctx context.Context, k hub.Kernel) error {
-	return s.exec(ctx, "INSERT INTO kernels ("+kernelColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
-		ON CONFLICT (id) DO UPDATE SET configuration=excluded.configuration, state=excluded.state, detail=excluded.detail,
+	return s.exec(ctx, "INSERT INTO kernels ("+kernelColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+		ON CONFLICT (id) DO UPDATE SET configuration=excluded.configuration, home=excluded.home, state=excluded.state, detail=excluded.detail,
 		incarnation=excluded.incarnation, container=excluded.container, journal=excluded.journal, parts=excluded.parts,
 		acked=excluded.acked, checkpoint=excluded.checkpoint, address=excluded.address, active_at=excluded.active_at,
 		since=excluded.since, image=excluded.image, spec=excluded.spec, base=excluded.base, awake_until=excluded.awake_until`,
 		k.ID, k.Project, k.Spec, k.Image, k.Dir, k.Configuration, k.State, k.Detail, k.Incarnation, k.Container, k.Journal,
-		k.Parts, k.Acked, k.Checkpoint, k.Address, ms(k.CreatedAt), ms(k.ActiveAt), ms(k.Since), k.Base, ms(k.AwakeUntil))
+		k.Parts, k.Acked, k.Checkpoint, k.Address, ms(k.CreatedAt), ms(k.ActiveAt), ms(k.Since), k.Base, ms(k.AwakeUntil), k.Home)
 }
 
 // Kernels implements hub.Store.
@@ -84,7 +84,7 @@ func (s *Store) Kernels(ctx context.Context) ([]hub.Kernel, error) {
 	return all(ctx, s, func(r row) (k hub.Kernel, err error) {
 		var created, active, since, awake int64
 		err = r.Scan(&k.ID, &k.Project, &k.Spec, &k.Image, &k.Dir, &k.Configuration, &k.State, &k.Detail, &k.Incarnation, &k.Container,
-			&k.Journal, &k.Parts, &k.Acked, &k.Checkpoint, &k.Address, &created, &active, &since, &k.Base, &awake)
+			&k.Journal, &k.Parts, &k.Acked, &k.Checkpoint, &k.Address, &created, &active, &since, &k.Base, &awake, &k.Home)
 		k.CreatedAt, k.ActiveAt, k.Since, k.AwakeUntil = at(created), at(active), at(since), at(awake)
 		return k, err
 	}, "SELECT "+kernelColumns+" FROM kernels ORDER BY created_at, id")

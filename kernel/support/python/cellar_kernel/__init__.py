@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 
-from . import pip, portable, variables
+from . import lines, pip, portable, variables
 
 
 def load_ipython_extension(shell):
     shell.system = lambda command: _system(shell, command)
     variables.attach(shell)
     portable.attach(shell)
+    lines.attach(shell)
 
 
 def _system(shell, command):

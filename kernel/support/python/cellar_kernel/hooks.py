@@ -6,6 +6,7 @@ other; the cell goes on meanwhile, as with any other thread. The first answers
 questions itself: which variables there are, also while a hook hangs.
 """
 
+import itertools
 import json
 import os
 import queue
@@ -87,6 +88,8 @@ def _serve(told):
             asked = _loads(line)
             if "ask" in asked:
                 _answer(asked["id"], asked["ask"])
+            elif "granted" in asked:
+                _granted(asked["granted"], asked.get("error", ""))
             else:
                 _todo.put(asked)
         except Exception:  # the next one may be better
@@ -100,6 +103,44 @@ def _answer(number, question):
         _say_line(f'{{"id":{number:d},"answer":{variables.listing()}}}')
     else:
         _say(id=number, answer=None)
+
+
+_wants = itertools.count(1)
+_want = None  # the newest: (number, event, [error])
+
+
+def want(configuration, wait=True):
+    """Asks for a configuration and waits until it is there; "" gives it back.
+    Returns why it is not, or None. Only the newest want is answered."""
+    global _want
+    if _out is None:
+        return "This kernel cannot change its configuration."
+    number, event, error = mine = next(_wants), threading.Event(), []
+    _want = mine
+    _say(want=configuration, id=number)
+    if not wait:
+        return None
+    try:
+        event.wait()
+    except KeyboardInterrupt:
+        want("", wait=False)
+        raise
+    return error[0]
+
+
+def settled(seconds):
+    """Waits for the answer to the newest want. Returns why it was refused, None
+    if it was not, and "" when nobody has answered in time."""
+    if _want is None or not _want[1].wait(seconds):
+        return ""
+    return _want[2][0]
+
+
+def _granted(number, error):
+    newest = _want
+    if newest is not None and newest[0] == number:
+        newest[2].append(str(error) or None)
+        newest[1].set()
 
 
 def _run_all():
