@@ -11,6 +11,7 @@ const dies = require('./checks/dies.cjs');
 const { hostile } = require('./checks/hostile.cjs');
 const keeping = require('./checks/keeping.cjs');
 const language = require('./checks/language.cjs');
+const { lines } = require('./checks/lines.cjs');
 const manners = require('./checks/manners.cjs');
 const packages = require('./checks/packages.cjs');
 const serving = require('./checks/serving.cjs');
@@ -45,6 +46,7 @@ const GROUPS = [
   [11, back.waking],
   [11, back.sessions],
   [10, packages.page],
+  [15, lines],
   [13, variables.panel],
   [13, variables.dark],
   [13, variables.oneByOne],

@@ -69,7 +69,7 @@ export class ConfigurationButton extends KernelWidget {
       <>
         <button
           className="cellar-Configuration-button"
-          title="Switch the configuration of this kernel; its variables stay"
+          title={this._title()}
           aria-haspopup="dialog"
           aria-expanded={!!this._sheet}
           disabled={!this.kernelId}
@@ -81,6 +81,12 @@ export class ConfigurationButton extends KernelWidget {
         {progress && <Bar {...progress} />}
       </>
     );
+  }
+
+  private _title(): string {
+    const { configuration, home } = this.kernel ?? {};
+    const now = home ? `${configuration} is for the cell that runs; then the kernel goes back to ${home}. ` : '';
+    return `${now}Switch the configuration of this kernel; its variables stay`;
   }
 
   private _show(progress: Progress | null): void {

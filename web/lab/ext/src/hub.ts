@@ -41,6 +41,8 @@ export interface Kernel {
   id: string;
   state: KernelState;
   configuration: string;
+  /** the configuration that it goes back to when the cell that borrowed this one has ended */
+  home?: string;
   machine: string;
   /** 100 is one core */
   cpu_percent: number;

@@ -17,6 +17,7 @@ import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
 import { addRename, guardMenus, keepConnected } from './language';
+import { markLines } from './lines';
 import { markCells } from './marks';
 import { Teller } from './notify';
 import { track } from './progress';
@@ -267,6 +268,7 @@ const marks: JupyterFrontEndPlugin<void> = {
   activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => {
     if (hub.project) {
       markCells(tracker, kernels);
+      markLines(tracker, kernels);
     }
   }
 };
