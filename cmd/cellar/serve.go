@@ -48,6 +48,7 @@ type serveCmd struct {
 	QuotaUser      int64          `help:"Bytes that all projects of a person may take together; 0 means no limit." default:"0"`
 	NodeIdle       time.Duration  `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
 	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
+	Templates      bool           `help:"Begin Python kernels from one that was frozen when it had just started; otherwise each is started by itself." default:"true" negatable:""`
 	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
 	WebhookAllow   []string       `help:"Networks of your own that projects' webhooks may reach, e.g. 10.1.0.0/16; without it only the internet."`
 	LogLevel       slog.Level     `help:"debug, info, warn or error." default:"info"`
@@ -111,7 +112,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser}, Files: hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages}, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
+	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser}, Files: hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages}, JournalQuota: c.JournalQuota, Templates: c.Templates, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
 	if err != nil {
 		return err
 	}

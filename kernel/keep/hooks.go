@@ -26,8 +26,9 @@ const HookVariable = "CELLAR_HOOKS"
 // Hook is an event that a kernel is told of.
 type Hook struct {
 	ID     uint64 `json:"id"`
-	Event  string `json:"event"`  // HookBefore, HookAfter
-	Reason string `json:"reason"` // hibernate, switch, keep, publish, branch ...
+	Event  string `json:"event"`         // HookBefore, HookAfter
+	Reason string `json:"reason"`        // hibernate, switch, keep, publish, branch ...
+	Dir    string `json:"dir,omitempty"` // with ReasonTemplate: the kernel's working directory
 }
 
 // Events of hooks.
@@ -57,7 +58,11 @@ type hooks struct {
 	ready bool
 	asks  bool // it takes questions
 	count int
+	raw   uint64 // the copy of a template; the hook that makes it a kernel of its own, rawUntold: not told yet
 }
+
+// rawUntold: no hook has been told to the copy of a template.
+const rawUntold = ^uint64(0)
 
 // newHooks makes the pipes; the kernel's ends are given to the child and closed
 // here by whoever starts it.
@@ -116,6 +121,7 @@ func (h *hooks) listen(to listener) {
 				to.wanted(w)
 			}
 		case said.ID != 0:
+			h.settled(said.ID, len(said.Errors) == 0)
 			to.done(Hooked{ID: said.ID, Errors: bounded(said.Errors)})
 		}
 	}
@@ -149,12 +155,39 @@ func bounded(list []string) []string {
 // hook is registered, and it is none that the kernel's own side acts upon.
 func (h *hooks) tell(e Hook) bool {
 	h.mu.Lock()
-	care := h.ready && (h.count > 0 || e.Event == HookAfter && e.Reason == ReasonBranch)
+	care := h.ready && (h.count > 0 || e.Event == HookAfter && (e.Reason == ReasonBranch || e.Reason == ReasonTemplate))
+	if e.Reason == ReasonTemplate {
+		h.raw = rawUntold
+		if e.Event == HookAfter {
+			h.raw = e.ID
+		}
+	}
 	h.mu.Unlock()
 	if !care {
 		return false
 	}
 	return h.say(e)
+}
+
+// settled takes note that a hook is through: a copy of a template is a kernel of
+// its own then.
+func (h *hooks) settled(id uint64, well bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.raw == 0 || h.raw != id:
+	case well:
+		h.raw = 0
+	default:
+		h.raw = rawUntold
+	}
+}
+
+// isRaw reports whether this is the copy of a template, and no kernel of its own yet.
+func (h *hooks) isRaw() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.raw != 0
 }
 
 // ask writes a question to the kernel; false when nobody there takes any.
@@ -178,6 +211,12 @@ func (h *hooks) say(line any) bool {
 // ReasonBranch is the reason whose processes become a second copy: their random
 // state is renewed even where no hook is registered.
 const ReasonBranch = "branch"
+
+// ReasonTemplate is the reason of a kernel that is frozen before anything was run in
+// it, for others to begin from; and, after it was thawed, of what makes the copy a
+// kernel of its own: its random state, its session, its working directory. Until
+// that is through the keeper's Hello says Raw.
+const ReasonTemplate = "template"
 
 func (h *hooks) close() {
 	h.in.Close()

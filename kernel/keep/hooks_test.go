@@ -28,7 +28,7 @@ func TestHooks(t *testing.T) {
 	}
 	// What is said in between is taken in when the answer to this has come.
 	settle := func() { t.Helper(); say(`{"id":99}`); <-through }
-	branch, keep := Hook{1, HookAfter, ReasonBranch}, Hook{2, HookBefore, "keep"}
+	branch, keep := Hook{ID: 1, Event: HookAfter, Reason: ReasonBranch}, Hook{ID: 2, Event: HookBefore, Reason: "keep"}
 	if h.tell(branch) {
 		t.Error("told a kernel that does not listen")
 	}
@@ -89,7 +89,7 @@ func TestHooksThatNobodyReads(t *testing.T) {
 		t.Fatal("the pipe is not full: the test is wrong")
 	}
 	done := make(chan bool)
-	go func() { done <- h.tell(Hook{1, HookBefore, "keep"}) }()
+	go func() { done <- h.tell(Hook{ID: 1, Event: HookBefore, Reason: "keep"}) }()
 	if <-done {
 		t.Error("told through a full pipe")
 	}

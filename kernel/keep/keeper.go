@@ -176,7 +176,7 @@ func (k *Keeper) hello() Hello {
 	h := Hello{Version: Version, Alive: k.alive, Ready: k.ready, Hooks: true, Answers: true}
 	h.First, h.Next = k.journal.Bounds()
 	if k.kernel != nil {
-		h.PID, h.Want = k.kernel.pid(), k.kernel.hooks.wants.get()
+		h.PID, h.Want, h.Raw = k.kernel.pid(), k.kernel.hooks.wants.get(), k.kernel.hooks.isRaw()
 	}
 	return h
 }
@@ -235,7 +235,11 @@ func (k *Keeper) command(c Command, answers chan<- Answer) error {
 		p := k.kernel
 		k.mu.Unlock()
 		if p == nil || !p.hooks.tell(*c.Hook) {
-			k.event(Event{Event: EventHooked, Hooked: &Hooked{ID: c.Hook.ID}})
+			done := Hooked{ID: c.Hook.ID}
+			if c.Hook.Event == HookAfter && c.Hook.Reason == ReasonTemplate {
+				done.Errors = []string{"nobody listens in it"}
+			}
+			k.event(Event{Event: EventHooked, Hooked: &done})
 		}
 	case OpAsk:
 		if c.Question == nil {

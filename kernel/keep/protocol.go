@@ -42,6 +42,7 @@ type Hello struct {
 	PID     int    `json:"pid,omitempty"`     // keeper: the kernel's, in its own namespace
 	Hooks   bool   `json:"hooks,omitempty"`   // keeper: it knows OpHook; those of older checkpoints do not
 	Answers bool   `json:"answers,omitempty"` // keeper: it knows OpAsk
+	Raw     bool   `json:"raw,omitempty"`     // keeper: the copy of a template, see ReasonTemplate
 	Want    *Want  `json:"want,omitempty"`    // keeper: what the kernel waits for
 }
 

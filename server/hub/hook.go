@@ -34,11 +34,23 @@ func reasonOf(kind string) string {
 // hook has the kernel run its hooks and waits until they are through, for a
 // limited time. A kernel whose keeper knows no hooks has none.
 func (l *Live) hook(ctx context.Context, event, reason string) {
+	r, ok := l.tellHook(ctx, keep.Hook{Event: event, Reason: reason}, hookTime)
+	switch {
+	case len(r.Errors) > 0:
+		l.h.Log.Warn("hooks of a kernel failed", "kernel", l.rec.ID, "event", event, "reason", reason, "errors", r.Errors)
+	case !ok && ctx.Err() == nil:
+		l.h.Log.Warn("hooks of a kernel are not through in time", "kernel", l.rec.ID, "event", event, "reason", reason)
+	}
+}
+
+// tellHook is hook with its result; ok is false when the kernel is not through
+// within limit. The ID is given here.
+func (l *Live) tellHook(ctx context.Context, e keep.Hook, limit time.Duration) (r keep.Hooked, ok bool) {
 	l.mu.Lock()
 	link := l.link
 	if link == nil || !link.Hello.Hooks {
 		l.mu.Unlock()
-		return
+		return r, true
 	}
 	l.hookID++
 	id, done := l.hookID, make(chan keep.Hooked, 1)
@@ -52,20 +64,19 @@ func (l *Live) hook(ctx context.Context, event, reason string) {
 		defer l.mu.Unlock()
 		delete(l.hooking, id)
 	}()
-	if link.Tell(keep.Hook{ID: id, Event: event, Reason: reason}) != nil {
-		return
+	e.ID = id
+	if link.Tell(e) != nil {
+		return r, false
 	}
-	late := time.NewTimer(hookTime)
+	late := time.NewTimer(limit)
 	defer late.Stop()
 	select {
 	case <-ctx.Done():
 	case <-late.C:
-		l.h.Log.Warn("hooks of a kernel are not through in time", "kernel", l.rec.ID, "event", event, "reason", reason)
-	case r := <-done:
-		if len(r.Errors) > 0 {
-			l.h.Log.Warn("hooks of a kernel failed", "kernel", l.rec.ID, "event", event, "reason", reason, "errors", r.Errors)
-		}
+	case r = <-done:
+		return r, true
 	}
+	return r, false
 }
 
 // hooked takes note that the hooks of an event are through.

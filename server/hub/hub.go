@@ -58,6 +58,7 @@ type Config struct {
 	Quota      Quota
 	ShortName  string // unique to the data folder, for names outside it
 	Poster     Poster // nil: webhooks are refused
+	Templates  bool   // kernels begin from frozen ones
 }
 
 // Bridge is the kernels' network on this machine.
@@ -100,6 +101,7 @@ type Hub struct {
 	collecting  collecting
 	filing      filing
 	measures    measures
+	templates   templates
 
 	since time.Time // when this hub began
 
@@ -134,6 +136,9 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	}
 	if err := h.openKeys(ctx); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
+	}
+	if err := h.openTemplates(); err != nil {
+		return nil, fmt.Errorf("templates of kernels: %w", err)
 	}
 	if err := h.reconcile(ctx); err != nil {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)

@@ -29,6 +29,11 @@ func (l *Live) connect(ctx context.Context) error {
 	if client.Hello.Ready {
 		l.setReady()
 	}
+	var hold chan struct{}
+	if client.Hello.Raw {
+		hold = make(chan struct{})
+		l.hold = hold
+	}
 	caughtUp := client.Hello.Next - 1
 	l.caughtUp = caughtUp
 	if l.rebuilding {
@@ -39,6 +44,9 @@ func (l *Live) connect(ctx context.Context) error {
 		defer close(done)
 		l.receive(client, caughtUp)
 	})
+	if hold != nil {
+		l.h.wg.Go(func() { l.becomeOwn(container, hold) })
+	}
 	if !client.Hello.Alive {
 		l.h.wg.Go(func() { l.kernelEnded(container) })
 	}

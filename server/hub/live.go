@@ -67,8 +67,8 @@ type Live struct {
 	want       *keep.Want // what the kernel waits for, until somebody sees to it
 	leasing    bool       // somebody does
 	overdue    bool       // somebody waits for the kernel to give back what it borrowed
-	timings    []Timing // the last run of each cell, oldest first
-	timingsNew bool     // they are not in their file yet
+	timings    []Timing   // the last run of each cell, oldest first
+	timingsNew bool       // they are not in their file yet
 	meter      meter
 	lastRead   chan struct{} // closed when the measurement of the run before is complete
 	caughtUp   uint64        // records up to here were written before the present link

@@ -68,10 +68,19 @@ func (h *Hub) start(ctx context.Context, l *Live) error {
 	l.mu.Lock()
 	l.began = time.Now()
 	l.mu.Unlock()
+	if h.fromTemplate(ctx, l) {
+		return nil
+	}
+	l.mu.Lock()
+	l.hold = nil
+	l.mu.Unlock()
 	c, err := h.container(ctx, l)
 	if err == nil {
 		if err = h.Runtime.Create(ctx, c); err == nil {
 			if err = l.begin(ctx, c.Name, kernel.Starting); err == nil {
+				if s, ok := h.specFor(l.Record()); ok {
+					h.wantTemplate(s)
+				}
 				return nil
 			}
 		}
@@ -166,14 +175,19 @@ func (h *Hub) container(ctx context.Context, l *Live) (kernel.Container, error) 
 	c.Limits = h.limits(conf, l)
 	c.Network = h.network(rec.Address)
 	c.LogFile = filepath.Join(l.folder(), "container.log")
-	c.Mounts = append(c.Mounts,
-		kernel.Mount{Source: files, Target: "/project"},
-		kernel.Mount{Source: home, Target: "/home/cellar"},
-		kernel.Mount{Source: journal, Target: "/cellar/journal"},
-	)
-	c.Argv = append([]string{"/opt/cellar/cellar-keep", "run", "--dir", path.Join("/project", rec.Dir),
-		"--quota", fmt.Sprint(h.JournalQuota), "--"}, kernelArgv(s)...)
+	c.Mounts = append(c.Mounts, kernelMounts(files, home, journal)...)
+	c.Argv = h.keeperArgv(s, rec.Dir)
 	return c, nil
+}
+
+// kernelMounts are what a kernel has of the machine's folders, besides its parts.
+func kernelMounts(files, home, journal string) []kernel.Mount {
+	return []kernel.Mount{{Source: files, Target: "/project"}, {Source: home, Target: "/home/cellar"}, {Source: journal, Target: "/cellar/journal"}}
+}
+
+// keeperArgv starts a kernel with its keeper, in a folder of the project.
+func (h *Hub) keeperArgv(s KernelSpec, dir string) []string {
+	return append([]string{"/opt/cellar/cellar-keep", "run", "--dir", path.Join("/project", dir), "--quota", fmt.Sprint(h.JournalQuota), "--"}, kernelArgv(s)...)
 }
 
 // base is what all containers of a project share.

@@ -89,7 +89,20 @@ func cgroup(pid int) string {
 
 // BenchmarkKernelStart is from asking for a kernel to its first reply.
 func BenchmarkKernelStart(b *testing.B) {
-	h := startHub(b)
+	b.Run("by itself", func(b *testing.B) { kernelStart(b, startHub(b, "--no-templates")) })
+	b.Run("from a template", func(b *testing.B) {
+		h := startHub(b)
+		p, k := h.project("First")
+		h.Open(p, k).Exec("1")
+		for h.template() == "" {
+			time.Sleep(100 * time.Millisecond)
+		}
+		kernelStart(b, h)
+	})
+}
+
+func kernelStart(b *testing.B, h *hub) {
+	h.T, h.t = b, b
 	p, _ := h.project("Start")
 	var took []float64
 	for range max(b.N, 10) {

@@ -15,23 +15,12 @@ class KernelApp(IPKernelApp):
         super().init_iopub(context)
 
 
-def packages():
-    """What pip installs goes to the user's folder, which Python adds to the path
-    only if it is there when the interpreter starts."""
-    import os
-    import site
-
-    folder = site.getusersitepackages()
-    os.makedirs(folder, exist_ok=True)
-    site.addsitedir(folder)
-
-
 def main():
     from traitlets.config import Config
 
-    from cellar_kernel import hooks
+    from cellar_kernel import birth, hooks
 
-    packages()
+    birth.packages()
     hooks.start()
 
     config = Config()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from . import lines, pip, portable, variables
+from . import birth, lines, pip, portable, variables
 
 
 def load_ipython_extension(shell):
@@ -15,6 +15,7 @@ def load_ipython_extension(shell):
     variables.attach(shell)
     portable.attach(shell)
     lines.attach(shell)
+    birth.attach(shell)
 
 
 def _system(shell, command):

@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 
-from . import variables
+from . import birth, variables
 
 _lock = threading.Lock()
 _saying = threading.Lock()
@@ -147,17 +147,22 @@ def _run_all():
     while True:
         asked = _todo.get()
         try:
-            errors = run(asked["event"], asked["reason"])
+            errors = run(asked["event"], asked["reason"], asked.get("dir"))
         except Exception as e:
             errors = [_text(e)]
         _say(id=asked.get("id", 0), errors=errors)
 
 
-def run(event, reason):
+def run(event, reason, directory=None):
     """Runs the hooks of an event and returns what they raised. Before a
     checkpoint the last registered is the first to run, as with things to close."""
-    if event == "after_restore" and reason == "branch":
+    if event == "after_restore" and reason in ("branch", "template"):
         reseed(os.urandom(32))
+    if event == "after_restore" and reason == "template":
+        try:
+            birth.adapt(directory)
+        except BaseException as e:
+            return [_text(e)]
     with _lock:
         todo = list(_hooks[event])
     if event == "before_checkpoint":
@@ -182,6 +187,9 @@ def reseed(seed):
     import random
 
     random.seed(seed)
+    ssl = sys.modules.get("ssl")
+    if ssl is not None:
+        ssl.RAND_add(seed, len(seed))
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         try:

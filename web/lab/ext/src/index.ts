@@ -28,6 +28,7 @@ import { keepRoom } from './room';
 import { watchRuns } from './runs';
 import { keepSaved } from './saving';
 import { KernelUse } from './status';
+import { SWITCH_ARGUMENTS, WITHOUT_ARGUMENTS } from './schema';
 import { VariablePanel } from './variables';
 import { CurrentKernel } from './watch';
 import { rename } from './wording';
@@ -82,6 +83,7 @@ const toolbar: JupyterFrontEndPlugin<void> = {
     );
     tracker.widgetAdded.connect((_, panel) => keepRoom(panel.toolbar));
     app.commands.addCommand('cellar:switch', {
+      describedBy: SWITCH_ARGUMENTS,
       label: 'Switch Configuration…',
       caption: 'Give the kernel another configuration; its variables stay',
       isEnabled: () => !!tracker.currentWidget?.sessionContext.session?.kernel,
@@ -108,6 +110,7 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
     app.shell.add(panel, 'left', { rank: 350 });
     const state = () => kernels.get(current.id)?.state;
     app.commands.addCommand('cellar:save-checkpoint', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Save Checkpoint…',
       caption: 'Keep the state of the kernel, to come back to it',
       isEnabled: () => !!current.id,
@@ -119,10 +122,12 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
       }
     });
     app.commands.addCommand('cellar:show-checkpoints', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Show Checkpoints',
       execute: () => app.shell.activateById(panel.id)
     });
     app.commands.addCommand('cellar:hibernate', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Hibernate Now',
       caption: 'Save the state of the kernel and release its machine',
       isEnabled: () => state() === 'running',
@@ -134,6 +139,7 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
       }
     });
     app.commands.addCommand('cellar:undo-cell', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Undo Cell: Go Back to Before It Ran…',
       caption: 'All variables as they were at the newest checkpoint from before the last run of this cell',
       isEnabled: () => !!current.id && !!current.panel,
@@ -145,6 +151,7 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
       }
     });
     app.commands.addCommand('cellar:keep-awake', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Keep Awake…',
       caption: 'The kernel does not hibernate by itself for a while',
       isEnabled: () => !!current.id && state() !== 'dead',
@@ -155,6 +162,7 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
       }
     });
     app.commands.addCommand('cellar:keep-variables', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Keep Variables Only…',
       caption: 'Each variable for itself, for another image or another kind of machine',
       isEnabled: () => !!current.id && state() !== 'dead',
@@ -166,6 +174,7 @@ const checkpoints: JupyterFrontEndPlugin<void> = {
       }
     });
     app.commands.addCommand('cellar:resume', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Resume',
       caption: 'Bring the kernel back with its variables',
       isEnabled: () => state() === 'hibernated',
@@ -196,6 +205,7 @@ const versions: JupyterFrontEndPlugin<void> = {
       return item && !item.done && item.value.type !== 'directory' ? item.value.path : undefined;
     };
     app.commands.addCommand('cellar:versions', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Earlier Versions…',
       caption: 'This file as checkpoints have it: open, compare, restore',
       isEnabled: () => !!hub.project && !!chosen(),
@@ -219,6 +229,7 @@ const variables: JupyterFrontEndPlugin<void> = {
     const panel = new VariablePanel(new CurrentKernel(tracker), kernels);
     app.shell.add(panel, 'right', { rank: 350 });
     app.commands.addCommand('cellar:show-variables', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Show Variables',
       execute: () => app.shell.activateById(panel.id)
     });
@@ -232,6 +243,7 @@ const publish: JupyterFrontEndPlugin<void> = {
   requires: [INotebookTracker],
   activate: (app: JupyterFrontEnd, tracker: INotebookTracker) => {
     app.commands.addCommand('cellar:publish', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Publish Cell…',
       caption: 'Publish this cell as an API',
       icon: args => (args.toolbar ? publishIcon : undefined),
@@ -285,6 +297,7 @@ const notify: JupyterFrontEndPlugin<void> = {
       tracker.widgetAdded.connect((_, panel) => teller.watch(panel));
     }
     app.commands.addCommand('cellar:notify', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'Notify When Long Cells End',
       caption: 'By the browser, while this page is not seen',
       isToggleable: true,
@@ -368,10 +381,12 @@ const home: JupyterFrontEndPlugin<void> = {
   activate: (app: JupyterFrontEnd) => {
     app.shell.add(new HomeLink(), 'top', { rank: 0 });
     app.commands.addCommand('cellar:home', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'All Projects',
       execute: () => window.location.assign(hub.home)
     });
     app.commands.addCommand('cellar:sessions', {
+      describedBy: WITHOUT_ARGUMENTS,
       label: 'All Sessions',
       caption: 'The kernels of all projects',
       execute: () => window.location.assign(hub.sessions)

@@ -3,6 +3,7 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { ILSPConnection, ILSPDocumentConnectionManager, VirtualDocument, WidgetLSPAdapter } from '@jupyterlab/lsp';
 import { ServerConnection } from '@jupyterlab/services';
+import { WITHOUT_ARGUMENTS } from './schema';
 
 /** Milliseconds before the first attempt, and the longest pause between two: a server that always ends is no hurry. */
 const FIRST = 500;
@@ -80,6 +81,7 @@ export function guardMenus({ commands }: JupyterFrontEnd): void {
 export function addRename(app: JupyterFrontEnd): void {
   const theirs = 'lsp:rename-symbol';
   app.commands.addCommand('cellar:rename-symbol', {
+    describedBy: WITHOUT_ARGUMENTS,
     label: 'Rename Symbol…',
     caption: 'Rename what the cursor is on wherever it is used',
     isEnabled: () => app.commands.hasCommand(theirs) && app.commands.isVisible(theirs),
