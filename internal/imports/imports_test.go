@@ -24,7 +24,7 @@ const module = "cellar/"
 // kernel/wire -> kernel. Adapters (store, containerd) are known to cmd alone.
 var allowed = map[string]string{
 	"cmd/cellar":               "checkpoint images/tour internal/fault kernel kernel/containerd kernel/language kernel/packages kernel/support machine server server/api server/hub server/jupyter/lab server/store server/webhook web",
-	"cmd/cellar-keep":          "checkpoint checkpoint/vault kernel/pager kernel/keep kernel/language kernel/terminal",
+	"cmd/cellar-keep":          "checkpoint checkpoint/vault kernel/pager kernel/keep kernel/language kernel/terminal machine",
 	"server":                   "internal/fault kernel node server/api server/app server/hub server/jupyter/contents server/jupyter/events server/jupyter/kernels server/jupyter/lab server/jupyter/lsp server/jupyter/nbconvert server/jupyter/terminals web/console",
 	"server/api":               "internal/fault kernel server/hub",
 	"server/app":               "internal/fault",
