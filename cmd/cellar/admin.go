@@ -145,7 +145,7 @@ func (c *doctorCmd) Run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	d := machine.Doctor{Tools: c.Tools, Data: existing(c.Data), Images: imagesOf(ctx, c.dataFlags)}
-	list := d.Examine(ctx)
+	list := append(d.Examine(ctx), outlook(ctx, c.dataFlags))
 	failed := 0
 	if c.JSON {
 		if err := json.NewEncoder(stdout).Encode(map[string]any{"items": findings(list)}); err != nil {

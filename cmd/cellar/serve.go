@@ -125,7 +125,9 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if first.PasswordHash == "" {
 		start = hub.Secret()
 	}
-	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding { return w.doctor(ctx).Examine(ctx) })
+	doctor := cached(time.Minute, func(ctx context.Context) []machine.Finding {
+		return append(w.doctor(ctx).Examine(ctx), outlook(ctx, c.dataFlags))
+	})
 	srv, err := server.New(server.Options{
 		Hub: h, Apps: apps, Lab: web.Lab(), Base: base, Proxies: proxies, Hosts: c.Host, Loopback: onLoopback(ln), First: first, Start: start, Version: version, Log: log, Trees: w.trees,
 		LabExtensions: w.labExtensions(ctx), LabOperator: os.DirFS(filepath.Join(w.Data, "labconfig")),

@@ -251,6 +251,7 @@ func (w *world) hub(ctx context.Context, config hub.Config) (*hub.Hub, error) {
 	config.NoImage, w.noImage = none, none
 	config.Data, config.Parts, config.ShortName = w.Data, w.parts, w.name
 	config.MachineMemory = machine.TotalMemory()
+	config.Origin = originOf(machine.Here(ctx, w.Tools))
 	if config.Configurations == nil {
 		config.Configurations = hub.DefaultConfigurations(config.MachineMemory)
 	}

@@ -37,15 +37,11 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, choice Choice,
 	}
 	defer release()
 	o.Step(0.05, "Fetching the checkpoint")
-	giveBack, err := h.borrow(ctx, p.ID, c.ID)
+	m, giveBack, err := h.openState(ctx, c, false)
 	if err != nil {
 		return out, err
 	}
 	defer giveBack()
-	m, err := h.readManifest(c.ID)
-	if err != nil {
-		return out, err
-	}
 	o.Step(0.1, "Keeping the present state")
 	rollback, err := h.keepBefore(ctx, p, l, c, choice, o)
 	if err != nil {

@@ -29,19 +29,12 @@ type Branched struct {
 // goes on, or may be long gone; what both change from here on is each one's own,
 // but for the project's files.
 func (h *Hub) Branch(ctx context.Context, p Project, c Checkpoint, o *Operation) (b Branched, err error) {
-	if c.Kind == KindVariables {
-		return b, errNoProcess
-	}
 	o.Step(0.1, "Fetching the checkpoint")
-	giveBack, err := h.borrow(ctx, p.ID, c.ID)
+	m, giveBack, err := h.openState(ctx, c, false)
 	if err != nil {
 		return b, err
 	}
 	defer giveBack()
-	m, err := h.readManifest(c.ID)
-	if err != nil {
-		return b, err
-	}
 	rec, err := h.branchRecord(p, c, m)
 	if err != nil {
 		return b, err

@@ -32,6 +32,7 @@ func (h *Hub) newCheckpoint(l *Live, kind, name string) Checkpoint {
 	return Checkpoint{
 		Files: files, ID: newID(), Project: l.rec.Project, Kernel: l.rec.ID, Name: name, Kind: kind, Notebook: notebook,
 		Parent: l.rec.Base, Image: l.rec.Image, Parts: l.rec.Parts, Pinned: kind == KindManual, CreatedAt: time.Now(),
+		Origin: h.Origin.ID,
 	}
 }
 

@@ -33,23 +33,16 @@ const idRange = 65536
 // they were then. It belongs to u. What else is in the home of the old project,
 // where a person has keys and settings, does not come along.
 func (h *Hub) Fork(ctx context.Context, u User, from Project, c Checkpoint, name string, o *Operation) (out Forked, err error) {
-	if c.Kind == KindVariables {
-		return out, errNoProcess
-	}
 	s, err := h.KeptFiles(ctx, c)
 	if err != nil {
 		return out, err
 	}
 	o.Step(0.05, "Fetching the checkpoint")
-	giveBack, err := h.borrowWhole(ctx, from.ID, c.ID)
+	m, giveBack, err := h.openState(ctx, c, true)
 	if err != nil {
 		return out, err
 	}
 	defer giveBack()
-	m, err := h.readManifest(c.ID)
-	if err != nil {
-		return out, err
-	}
 	if err := room(h.Data, s.Summary().Bytes); err != nil {
 		return out, err
 	}

@@ -241,6 +241,11 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; only a hibernated one can be resumed.", rec.State)
 	}
 	begin := time.Now()
+	if c, err := h.Store.Checkpoint(ctx, rec.Project, rec.Checkpoint); err == nil {
+		if err := h.mayThaw(c); err != nil {
+			return err
+		}
+	}
 	giveBack, err := h.borrow(ctx, rec.Project, rec.Checkpoint)
 	if err != nil {
 		return err

@@ -59,6 +59,7 @@ type Config struct {
 	ShortName  string // unique to the data folder, for names outside it
 	Poster     Poster // nil: webhooks are refused
 	Templates  bool   // kernels begin from frozen ones
+	Origin     Origin // this machine
 }
 
 // Bridge is the kernels' network on this machine.
@@ -102,6 +103,7 @@ type Hub struct {
 	filing      filing
 	measures    measures
 	templates   templates
+	origins     map[string]Origin // that checkpoints may come from; not changed after Open
 
 	since time.Time // when this hub began
 
@@ -136,6 +138,9 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	}
 	if err := h.openKeys(ctx); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
+	}
+	if err := h.openOrigins(ctx); err != nil {
+		return nil, fmt.Errorf("origins of checkpoints: %w", err)
 	}
 	if err := h.openTemplates(); err != nil {
 		return nil, fmt.Errorf("templates of kernels: %w", err)

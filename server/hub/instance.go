@@ -44,6 +44,9 @@ func (h *Hub) startInstance(ctx context.Context, n Node, r Revision) (_ *instanc
 	if err != nil {
 		return nil, err
 	}
+	if err := h.mayThaw(c); err != nil {
+		return nil, err
+	}
 	conf, err := h.Configuration(r.Configuration)
 	if err != nil {
 		return nil, err

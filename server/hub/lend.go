@@ -24,6 +24,25 @@ func (h *Hub) borrowWhole(ctx context.Context, project, id string) (release func
 	return h.lend(ctx, project, id, true)
 }
 
+// openState lends the process of a checkpoint that this machine can bring back:
+// its manifest, and all else in its folder until giveBack is called.
+func (h *Hub) openState(ctx context.Context, c Checkpoint, whole bool) (m manifest, giveBack func(), err error) {
+	if c.Kind == KindVariables {
+		return m, nil, errNoProcess
+	}
+	if err := h.mayThaw(c); err != nil {
+		return m, nil, err
+	}
+	if giveBack, err = h.lend(ctx, c.Project, c.ID, whole); err != nil {
+		return m, nil, err
+	}
+	if m, err = h.readManifest(c.ID); err != nil {
+		giveBack()
+		return m, nil, err
+	}
+	return m, giveBack, nil
+}
+
 func (h *Hub) lend(ctx context.Context, project, id string, whole bool) (release func(), err error) {
 	spot, err := h.shelf.enter(ctx, id)
 	if err != nil {

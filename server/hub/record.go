@@ -112,6 +112,7 @@ type Checkpoint struct {
 	Stored    bool // in the archive; its folder may be gone
 	CreatedAt time.Time
 	Files     FilesKept
+	Origin    string // the ID of the machine's; empty: not known
 }
 
 // Node is something callable. What it serves is in its revisions.
@@ -220,6 +221,9 @@ type Store interface {
 	// FiledCheckpoint records what is kept of a checkpoint's files.
 	FiledCheckpoint(ctx context.Context, id string, f FilesKept) error
 	DeleteCheckpoint(ctx context.Context, id string) error
+	// AddOrigin adds what is there already without an error.
+	AddOrigin(ctx context.Context, o Origin) error
+	Origins(ctx context.Context) (map[string]Origin, error) // by ID
 
 	// AddRevision adds a revision and makes it the node's current one, in one
 	// step; the first adds the node too, and its keys. A node that is gone is

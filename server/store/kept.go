@@ -7,12 +7,12 @@ import (
 	"cellar/server/hub"
 )
 
-const checkpointColumns = "id, project, kernel, parent, name, kind, notebook, size, added, image, parts, seq, pinned, created_at, stored, files"
+const checkpointColumns = "id, project, kernel, parent, name, kind, notebook, size, added, image, parts, seq, pinned, created_at, stored, files, origin"
 
 func scanCheckpoint(r row) (c hub.Checkpoint, err error) {
 	var created int64
 	var files string
-	err = r.Scan(&c.ID, &c.Project, &c.Kernel, &c.Parent, &c.Name, &c.Kind, &c.Notebook, &c.Size, &c.Added, &c.Image, &c.Parts, &c.Seq, &c.Pinned, &created, &c.Stored, &files)
+	err = r.Scan(&c.ID, &c.Project, &c.Kernel, &c.Parent, &c.Name, &c.Kind, &c.Notebook, &c.Size, &c.Added, &c.Image, &c.Parts, &c.Seq, &c.Pinned, &created, &c.Stored, &files, &c.Origin)
 	c.CreatedAt = at(created)
 	if err == nil && files != "" {
 		err = json.Unmarshal([]byte(files), &c.Files)
@@ -26,9 +26,9 @@ func (s *Store) PutCheckpoint(ctx context.Context, c hub.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	return s.exec(ctx, "INSERT INTO checkpoints ("+checkpointColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+	return s.exec(ctx, "INSERT INTO checkpoints ("+checkpointColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT (id) DO UPDATE SET name=excluded.name, kind=excluded.kind, pinned=excluded.pinned`,
-		c.ID, c.Project, c.Kernel, c.Parent, c.Name, c.Kind, c.Notebook, c.Size, c.Added, c.Image, c.Parts, c.Seq, c.Pinned, ms(c.CreatedAt), c.Stored, files)
+		c.ID, c.Project, c.Kernel, c.Parent, c.Name, c.Kind, c.Notebook, c.Size, c.Added, c.Image, c.Parts, c.Seq, c.Pinned, ms(c.CreatedAt), c.Stored, files, c.Origin)
 }
 
 // filesText is what is kept of a checkpoint's files as it stands in its row.
@@ -57,6 +57,33 @@ func (s *Store) Checkpoint(ctx context.Context, project, id string) (hub.Checkpo
 // Checkpoints implements hub.Store, newest first; an empty project means all.
 func (s *Store) Checkpoints(ctx context.Context, project string) ([]hub.Checkpoint, error) {
 	return all(ctx, s, scanCheckpoint, "SELECT "+checkpointColumns+" FROM checkpoints WHERE ? IN ('', project) ORDER BY created_at DESC, id", project)
+}
+
+// AddOrigin implements hub.Store.
+func (s *Store) AddOrigin(ctx context.Context, o hub.Origin) error {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	_, err = s.write.ExecContext(ctx, "INSERT INTO origins (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", o.ID, string(b))
+	return classify(err)
+}
+
+// Origins implements hub.Store.
+func (s *Store) Origins(ctx context.Context) (map[string]hub.Origin, error) {
+	list, err := all(ctx, s, func(r row) (o hub.Origin, err error) {
+		var id, body string
+		if err = r.Scan(&id, &body); err == nil {
+			err = json.Unmarshal([]byte(body), &o)
+		}
+		o.ID = id
+		return o, err
+	}, "SELECT id, body FROM origins")
+	out := map[string]hub.Origin{}
+	for _, o := range list {
+		out[o.ID] = o
+	}
+	return out, err
 }
 
 // StoredCheckpoint implements hub.Store.

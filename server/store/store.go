@@ -63,6 +63,23 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	return s, nil
 }
 
+// OpenToRead opens a database of this version to look at it, whoever works on it.
+// One of another version is an error.
+func OpenToRead(ctx context.Context, file string) (*Store, error) {
+	steps, err := Pending(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	if len(steps) > 0 {
+		return nil, fault.Newf(fault.Conflict, "older_database", "The database lacks %d steps of this version.", len(steps))
+	}
+	read, err := sql.Open("sqlite3", address(file, "_query_only=on"))
+	if err != nil {
+		return nil, err
+	}
+	return &Store{read: read, write: read}, nil
+}
+
 // address is the URI of a database: its parameters begin at a question mark,
 // so what a folder's name has of those and their like must be escaped.
 func address(file string, parameters ...string) string {
