@@ -21,10 +21,12 @@ type checkpointView struct {
 	Stored     bool      `json:"stored" doc:"compressed, encrypted, sharing with others what is equal; it takes a moment longer to come back"`
 	Pinned     bool      `json:"pinned"`
 	Files      filesView `json:"files" doc:"what is kept of the project's files"`
+	AfterCell  string    `json:"after_cell,omitempty" doc:"the notebook's cell that had ended last"`
+	AfterCount int       `json:"after_count,omitempty" doc:"its execution count; absent: not known"`
 }
 
 func checkpointOf(c hub.Checkpoint) checkpointView {
-	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Parent: c.Parent, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned, Files: filesViewOf(c.Files)}
+	return checkpointView{ID: c.ID, Name: c.Name, Kernel: c.Kernel, Parent: c.Parent, Kind: c.Kind, Notebook: c.Notebook, CreatedAt: c.CreatedAt, Size: c.Size, AddedBytes: c.Added, Stored: c.Stored, Pinned: c.Pinned, Files: filesViewOf(c.Files), AfterCell: c.After.Cell, AfterCount: c.After.Count}
 }
 
 // appliedView is a checkpoint that was applied.

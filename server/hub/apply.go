@@ -235,6 +235,9 @@ type Changes struct {
 	Tree *FileChanges `json:"tree"`
 	// TreeNote says why it cannot.
 	TreeNote string `json:"tree_note,omitempty"`
+	// Cells is how the notebook's text differs; null when it cannot be told, and a
+	// note says why.
+	Cells *CellChanges `json:"cells"`
 }
 
 // VariableChange is one variable now and at the checkpoint; empty means it is
@@ -259,6 +262,9 @@ func (h *Hub) ChangesTo(ctx context.Context, c, to Checkpoint) (Changes, error) 
 	}
 	tree, err := h.FilesBetween(ctx, c, to)
 	out.tell(tree, err)
+	before, err := h.notebookAt(ctx, c)
+	after, e := h.notebookAt(ctx, to)
+	out.tellCells(after, before, err, e)
 	if then.Variables == nil || now.Variables == nil {
 		out.Notes = append(out.Notes, "One of the two has no list of variables: which of them differ cannot be shown.")
 		return out, nil
@@ -293,6 +299,11 @@ func (h *Hub) Changes(ctx context.Context, p Project, c Checkpoint) (Changes, er
 	}
 	tree, err := h.FilesSince(ctx, p, c)
 	out.tell(tree, err)
+	then, err := h.notebookAt(ctx, c)
+	now, e := cellsOf(h.notebookBytes(ctx, p, c.Notebook))
+	if c.Notebook != "" {
+		out.tellCells(now, then, err, e)
+	}
 	return out, nil
 }
 

@@ -32,8 +32,26 @@ func (h *Hub) newCheckpoint(l *Live, kind, name string) Checkpoint {
 	return Checkpoint{
 		Files: files, ID: newID(), Project: l.rec.Project, Kernel: l.rec.ID, Name: name, Kind: kind, Notebook: notebook,
 		Parent: l.rec.Base, Image: l.rec.Image, Parts: l.rec.Parts, Pinned: kind == KindManual, CreatedAt: time.Now(),
-		Origin: h.Origin.ID,
+		Origin: h.Origin.ID, After: l.after(notebook),
 	}
+}
+
+// after is the cell of a notebook that ended last in this life; the lock is held.
+func (l *Live) after(notebook string) (a After) {
+	if l.fresh {
+		return a
+	}
+	for i := len(l.timings) - 1; i >= 0; i-- {
+		t := l.timings[i]
+		if t.Notebook != notebook || t.EndedAt == nil {
+			continue
+		}
+		if a.Cell = t.CellID; t.ExecutionCount != nil {
+			a.Count = *t.ExecutionCount
+		}
+		return a
+	}
+	return a
 }
 
 var defaultNames = map[string]string{

@@ -113,6 +113,13 @@ type Checkpoint struct {
 	CreatedAt time.Time
 	Files     FilesKept
 	Origin    string // the ID of the machine's; empty: not known
+	After     After
+}
+
+// After is the cell that had ended last when a checkpoint was made; zero: none.
+type After struct {
+	Cell  string `json:"cell,omitempty"`
+	Count int    `json:"count,omitempty"` // its execution count; 0: not known
 }
 
 // Node is something callable. What it serves is in its revisions.

@@ -7,15 +7,18 @@ import (
 	"cellar/server/hub"
 )
 
-const checkpointColumns = "id, project, kernel, parent, name, kind, notebook, size, added, image, parts, seq, pinned, created_at, stored, files, origin"
+const checkpointColumns = "id, project, kernel, parent, name, kind, notebook, size, added, image, parts, seq, pinned, created_at, stored, files, origin, cell"
 
 func scanCheckpoint(r row) (c hub.Checkpoint, err error) {
 	var created int64
-	var files string
-	err = r.Scan(&c.ID, &c.Project, &c.Kernel, &c.Parent, &c.Name, &c.Kind, &c.Notebook, &c.Size, &c.Added, &c.Image, &c.Parts, &c.Seq, &c.Pinned, &created, &c.Stored, &files, &c.Origin)
+	var files, after string
+	err = r.Scan(&c.ID, &c.Project, &c.Kernel, &c.Parent, &c.Name, &c.Kind, &c.Notebook, &c.Size, &c.Added, &c.Image, &c.Parts, &c.Seq, &c.Pinned, &created, &c.Stored, &files, &c.Origin, &after)
 	c.CreatedAt = at(created)
 	if err == nil && files != "" {
 		err = json.Unmarshal([]byte(files), &c.Files)
+	}
+	if err == nil && after != "" {
+		err = json.Unmarshal([]byte(after), &c.After)
 	}
 	return c, err
 }
@@ -26,9 +29,9 @@ func (s *Store) PutCheckpoint(ctx context.Context, c hub.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	return s.exec(ctx, "INSERT INTO checkpoints ("+checkpointColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+	return s.exec(ctx, "INSERT INTO checkpoints ("+checkpointColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT (id) DO UPDATE SET name=excluded.name, kind=excluded.kind, pinned=excluded.pinned`,
-		c.ID, c.Project, c.Kernel, c.Parent, c.Name, c.Kind, c.Notebook, c.Size, c.Added, c.Image, c.Parts, c.Seq, c.Pinned, ms(c.CreatedAt), c.Stored, files, c.Origin)
+		c.ID, c.Project, c.Kernel, c.Parent, c.Name, c.Kind, c.Notebook, c.Size, c.Added, c.Image, c.Parts, c.Seq, c.Pinned, ms(c.CreatedAt), c.Stored, files, c.Origin, afterText(c.After))
 }
 
 // filesText is what is kept of a checkpoint's files as it stands in its row.
@@ -57,6 +60,14 @@ func (s *Store) Checkpoint(ctx context.Context, project, id string) (hub.Checkpo
 // Checkpoints implements hub.Store, newest first; an empty project means all.
 func (s *Store) Checkpoints(ctx context.Context, project string) ([]hub.Checkpoint, error) {
 	return all(ctx, s, scanCheckpoint, "SELECT "+checkpointColumns+" FROM checkpoints WHERE ? IN ('', project) ORDER BY created_at DESC, id", project)
+}
+
+func afterText(a hub.After) string {
+	if a == (hub.After{}) {
+		return ""
+	}
+	b, _ := json.Marshal(a)
+	return string(b)
 }
 
 // AddOrigin implements hub.Store.

@@ -1,5 +1,6 @@
 // Other people, the keyboard, the dark, and what pages complain about.
 const { Browser, signIn } = require('../lib/browser.cjs');
+const { until } = require('../lib/hub.cjs');
 const { same, truly } = require('../lib/report.cjs');
 
 async function secondUser(w) {
@@ -64,6 +65,7 @@ async function keyboard(w) {
     await page.locator('.lm-CommandPalette-item.lm-mod-active').filter({ hasText: 'Publish Cell' }).waitFor();
     await page.keyboard.press('Enter');
     await page.locator('.cellar-Fields').first().waitFor();
+    await until('the focus is in the dialog', () => within(page, '.jp-Dialog'));
     for (let i = 0; i < 14; i++) {
       truly(`the focus left the dialog after ${i} tabs`, await within(page, '.jp-Dialog'));
       await page.keyboard.press('Tab');
@@ -98,6 +100,19 @@ async function console_(w) {
     await w.page.locator('#storage dl').waitFor();
     await w.page.locator('#storage').scrollIntoViewIfNeeded();
     await w.look('console-storage');
+  });
+  await w.check('8 the console draws where checkpoints came from, and tells what changed', async () => {
+    const part = w.page.locator('#checkpoints');
+    const drawn = await part.locator('.timeline').count();
+    same('drawings', drawn, await part.locator('.card').count());
+    truly('nothing came from anything', (await part.locator('.timeline line').count()) > 0);
+    same('where the kernels are', (await part.locator('.timeline .here').count()) > 0, true);
+    const one = part.locator('details').filter({ hasText: 'What changed' }).first();
+    await one.locator('summary').click();
+    await one.locator('table, .sub, .diff').first().waitFor();
+    await until('it is compared', async () => !(await one.innerText()).includes('Comparing'));
+    await part.scrollIntoViewIfNeeded();
+    await w.look('console-timeline');
   });
   await w.check('8 the console makes a project of a checkpoint', async () => {
     const fork = w.page.locator('#checkpoints').getByRole('button', { name: 'New project …' }).first();

@@ -2,11 +2,13 @@
 
 import { api, base, follow, path, sentence } from "./api.js";
 import { ask } from "./dialog.js";
+import { diffView } from "./diff.js";
 import { button, byId, bytes, empty, h, listOf, notice, part, plural, progress, rows, say, setText, setWhen } from "./dom.js";
+import { drawing, layOut, widthOf } from "./timeline.js";
 
 const kinds = {
   auto: "Automatic", manual: "Kept by hand", hibernate: "Hibernation", switch: "Change of configuration",
-  rollback: "Before going back", publish: "Published",
+  rollback: "Before going back", publish: "Published", variables: "Variables only",
 };
 const few = 20;
 
@@ -18,7 +20,11 @@ export function checkpointsPart(project) {
   let all = false;
   const show = (found) => {
     items = [...found].sort((a, b) => new Date(b.created_at) - new Date(a.created_at));
-    put(all ? items : items.slice(0, few));
+    const seen = all ? items : items.slice(0, few);
+    const laid = layOut(seen);
+    const here = new Map(project.kernels.filter((k) => k.base).map((k) => [k.base, k]));
+    const width = widthOf(laid);
+    put(seen.map((c) => ({ ...c, drawn: { row: laid.get(c.id), width }, here: here.get(c.id), before: items.find((o) => o.id === c.parent) })));
     more.hidden = all || items.length <= few;
     setText(more, `Show all ${items.length}`);
   };
@@ -26,7 +32,7 @@ export function checkpointsPart(project) {
     load: listOf(project.api("/checkpoints")), body: h("div", {}, list, more), show, count: byId("checkpoints-count"),
     none: () => empty("No checkpoints", "A checkpoint holds a kernel’s state and its notebook at one moment. One is kept whenever a kernel hibernates."),
   });
-  return { look };
+  return { look, again: () => items.length > 0 && show(items) };
 }
 
 const tick = (name, text) => h("label", { class: "check" }, h("input", { type: "checkbox", name }), h("span", {}, text));
@@ -36,16 +42,22 @@ function checkpointRow(project, checkpoint, look) {
   const kind = h("span", { class: "pill faint" });
   const created = h("time", {});
   const about = h("span", {});
+  const place = h("div", { class: "place" });
+  const now = h("span", { class: "pill", hidden: true }, "the kernel is here");
   const bar = progress("Going back");
   const trouble = h("div", {});
   const back = button("Go back to this …", "", () => apply());
   const forked = button("New project …", "quiet", () => fork());
+  const branched = button("Branch", "quiet", () => branch());
   const gone = button("Delete …", "quiet", () => remove());
-  const el = h("li", { class: "card checkpoint" },
+  const changed = h("div", {});
+  const details = h("details", {}, h("summary", {}, "What changed"), changed);
+  details.addEventListener("toggle", () => details.open && compare());
+  const el = h("li", { class: "on-timeline" }, place, h("div", { class: "card checkpoint" },
     h("div", { class: "line" },
-      h("div", { class: "what" }, h("div", { class: "line tight" }, name, kind), h("p", { class: "sub" }, created, about)),
-      h("div", { class: "actions" }, back, forked, gone)),
-    bar.el, trouble);
+      h("div", { class: "what" }, h("div", { class: "line tight" }, name, kind, now), h("p", { class: "sub" }, created, about)),
+      h("div", { class: "actions" }, back, branched, forked, gone)),
+    details, bar.el, trouble));
   const url = (deed = "") => project.api(path`/checkpoints/${checkpoint.id}` + deed);
 
   async function apply() {
@@ -102,6 +114,35 @@ function checkpointRow(project, checkpoint, look) {
     }
   }
 
+  /** A second session beside the first, which goes on as it is. */
+  async function branch() {
+    trouble.replaceChildren();
+    bar.set(null, "Making a session …");
+    try {
+      const made = await follow(await api("POST", url("/branch"), {}, { quiet: true }), (o) => bar.set(o.progress, o.message || "Making a session …"));
+      trouble.replaceChildren(notice("ok", `A second session goes on from here${made?.notebook ? `, with ${made.notebook}` : ""}. It wakes when something is run in it.`));
+    } catch (error) {
+      trouble.replaceChildren(notice("fail", sentence(error), button("Close", "small quiet", () => trouble.replaceChildren())));
+    } finally {
+      bar.hide();
+      await project.lookAll();
+    }
+  }
+
+  /** What it has otherwise than the one that it came from. */
+  async function compare() {
+    const { id, before } = checkpoint;
+    if (changed.dataset.of === id) return;
+    changed.dataset.of = id;
+    changed.replaceChildren(h("p", { class: "sub" }, "Comparing …"));
+    try {
+      changed.replaceChildren(...changesView(await api("GET", project.api(path`/checkpoints/${before.id}/changes?now=${id}`))));
+    } catch (error) {
+      delete changed.dataset.of;
+      changed.replaceChildren(notice("fail", sentence(error)));
+    }
+  }
+
   async function remove() {
     const done = await ask({
       title: "Delete this checkpoint?", action: "Delete", danger: true,
@@ -121,9 +162,36 @@ function checkpointRow(project, checkpoint, look) {
     setText(kind, word);
     setWhen(created, c.created_at, "some time ago");
     forked.hidden = c.files?.state !== "kept";
-    const facts = [c.name && c.notebook, bytes(c.size), c.added_bytes < c.size && `${bytes(c.added_bytes)} of it new`, c.files?.state === "kept" && plural(c.files.files, "file")];
+    branched.hidden = c.kind === "variables";
+    now.hidden = !c.here;
+    details.hidden = !c.before;
+    const drawn = JSON.stringify([c.drawn, Boolean(c.here)]);
+    if (place.dataset.drawn !== drawn) {
+      place.dataset.drawn = drawn;
+      place.style.width = `${c.drawn.width}px`;
+      place.replaceChildren(drawing(c.drawn.row, c.drawn.width, Boolean(c.here)));
+    }
+    const facts = [c.after_count && `after [${c.after_count}]`, c.name && c.notebook, bytes(c.size), c.added_bytes < c.size && `${bytes(c.added_bytes)} of it new`, c.files?.state === "kept" && plural(c.files.files, "file")];
     setText(about, facts.filter(Boolean).map((f) => ` · ${f}`).join(""));
   }
 
   return { el, update };
+}
+
+const words = { new: "New cell", gone: "Cell gone", edited: "Cell edited" };
+
+/** Variables, the notebook’s text and files, as far as they differ. */
+function changesView(c) {
+  const out = [];
+  if (c.variables?.length) {
+    out.push(h("div", { class: "card table", tabIndex: 0, role: "region", "aria-label": "Variables that differ" }, h("table", {},
+      h("thead", {}, h("tr", {}, ["Variable", "Before", "Here"].map((t) => h("th", { scope: "col" }, t)))),
+      h("tbody", {}, c.variables.map((v) => h("tr", {}, h("th", { scope: "row" }, v.name), [v.then, v.now].map((t) => h("td", {}, t || "–"))))))));
+  }
+  for (const cell of c.cells?.items ?? []) out.push(h("p", { class: "label" }, words[cell.kind]), diffView(cell.then, cell.now));
+  if (c.cells?.more) out.push(h("p", { class: "sub" }, `And ${plural(c.cells.more, "more cell")}.`));
+  if (c.tree?.items?.length) out.push(h("p", { class: "label" }, "Files"), h("ul", { class: "plain-list" }, c.tree.items.slice(0, 50).map((f) => h("li", {}, `${f.path}: ${f.change}`))));
+  for (const note of c.notes ?? []) out.push(h("p", { class: "sub" }, note));
+  if (!out.length) out.push(h("p", { class: "sub" }, "Nothing differs in variables, the notebook’s text and files."));
+  return out;
 }

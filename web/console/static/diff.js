@@ -6,8 +6,8 @@ const most = 600; // lines of each; longer texts are shown whole
 
 /** Lists ["same" | "gone" | "new", line]. */
 export function diff(before, after) {
-  const a = before.split("\n");
-  const b = after.split("\n");
+  const a = before === "" ? [] : before.split("\n");
+  const b = after === "" ? [] : after.split("\n");
   if (a.length > most || b.length > most) return [...a.map((l) => ["gone", l]), ...b.map((l) => ["new", l])];
   const width = b.length + 1;
   const common = new Uint16Array((a.length + 1) * width);

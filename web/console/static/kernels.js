@@ -19,17 +19,19 @@ export function size(c) {
 
 export const kernelName = (k) => k.notebook || `Kernel ${k.id.slice(0, 8)}`;
 
-export function kernelsPart(project, { changed }) {
+export function kernelsPart(project, { changed, shown }) {
   const body = h("ul", { class: "stack" });
   const put = rows(body, (k) => kernelRow(project, k, () => look(true)));
   let items = [];
   const again = () => { put(items); };
   const show = (found) => {
-    const before = new Map(items.map((k) => [k.id, k.state]));
-    const moved = items.length > 0 && found.some((k) => before.get(k.id) !== k.state);
+    const before = new Map(items.map((k) => [k.id, k]));
+    const moved = items.length > 0 && found.some((k) => before.get(k.id)?.state !== k.state);
+    const based = found.some((k) => before.get(k.id)?.base !== k.base);
     project.kernels = items = found;
     again();
     if (moved) changed();
+    else if (based) shown();
   };
   const look = part(byId("kernels"), {
     load: listOf(project.api("/kernels")), body, show, count: byId("kernels-count"),

@@ -26,7 +26,7 @@ const checkpoints = checkpointsPart(project);
 const nodes = nodesPart(project);
 const aliases = aliasesPart(project, {});
 const packages = packagesPart(project);
-const kernels = kernelsPart(project, { changed: () => checkpoints.look(true) });
+const kernels = kernelsPart(project, { changed: () => checkpoints.look(true), shown: checkpoints.again });
 project.lookAll = () => Promise.all([kernels.look(true), checkpoints.look(true), nodes.look(true)]);
 
 /** Follows the project's events while the page is seen: a browser has few connections to spare. */

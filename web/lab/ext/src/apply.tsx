@@ -2,7 +2,9 @@
 import { Dialog, Notification, ReactWidget } from '@jupyterlab/apputils';
 import { NotebookPanel } from '@jupyterlab/notebook';
 import { useEffect, useState } from 'react';
+import { launch } from './dialog';
 import { ago, plural } from './format';
+import { Cells, inWords } from './cells';
 import { ChangeList, PackageList } from './files';
 import * as hub from './hub';
 import { track } from './progress';
@@ -60,8 +62,7 @@ export async function applyDialog(checkpoint: hub.Checkpoint): Promise<hub.Apply
     body,
     buttons: [Dialog.cancelButton(), Dialog.okButton({ label: 'Apply' })]
   });
-  dialog.addClass('cellar-Dialog');
-  const { button, value } = await dialog.launch();
+  const { button, value } = await launch(dialog);
   return button.accept ? value : null;
 }
 
@@ -109,8 +110,9 @@ function Body({ checkpoint, onChoice }: BodyProps): JSX.Element {
       {changes?.variables && <Variables rows={changes.variables} />}
       {changes?.notes?.map(note => <p key={note} className="cellar-Note">{note}</p>)}
       <Tick on={choice.notebook} onChange={notebook => set({ notebook })} label="The notebook’s text too">
-        Otherwise what you wrote since then stays.
+        Otherwise what you wrote since then stays{changes?.cells?.items.length ? `: ${inWords(changes.cells)}` : ''}.
       </Tick>
+      {choice.notebook && changes?.cells && <Cells cells={changes.cells} />}
       {changes?.tree && <TreeTicks tree={changes.tree} notebook={checkpoint.notebook} choice={choice} set={set} />}
       {changes?.tree_note && <p className="cellar-Quiet">{changes.tree_note} Other files are not touched.</p>}
     </>
@@ -190,8 +192,7 @@ export async function sinceDialog(checkpoint: hub.Checkpoint): Promise<void> {
     body,
     buttons: [Dialog.okButton({ label: 'Close' })]
   });
-  dialog.addClass('cellar-Dialog');
-  await dialog.launch();
+  await launch(dialog);
 }
 
 function Since({ checkpoint }: { checkpoint: hub.Checkpoint }): JSX.Element {
@@ -205,6 +206,12 @@ function Since({ checkpoint }: { checkpoint: hub.Checkpoint }): JSX.Element {
       {!changes && !failure && <p className="cellar-Quiet">Comparing…</p>}
       {failure && <p className="cellar-Error">{failure}</p>}
       {changes?.variables && <Variables rows={changes.variables} now="Here" then="Before" />}
+      {changes?.cells && (
+        <>
+          <h3>Notebook</h3>
+          <Cells cells={changes.cells} />
+        </>
+      )}
       {changes?.tree && (
         <>
           <h3>Files</h3>

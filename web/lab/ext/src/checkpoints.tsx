@@ -332,6 +332,7 @@ function Row({ row, width, here, foreign, onApply, onBranch, onMore }: RowProps)
           {ago(c.created_at)}
         </time>
         {here && <span title="What was run since then is not in any checkpoint yet">the kernel goes on from here</span>}
+        {!!c.after_count && <span title="The cell that had ended last">after [{c.after_count}]</span>}
         {foreign && <span title="The session that it was kept of">{c.notebook || 'another session'}</span>}
         <span
           title={

@@ -9,8 +9,8 @@ export interface Line {
 const MOST = 4_000_000;
 
 export function difference(before: string, after: string): Line[] {
-  const a = before.split('\n');
-  const b = after.split('\n');
+  const a = before === '' ? [] : before.split('\n');
+  const b = after === '' ? [] : after.split('\n');
   let head = 0;
   while (head < a.length && head < b.length && a[head] === b[head]) {
     head++;

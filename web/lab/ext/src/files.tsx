@@ -3,6 +3,7 @@ import { Dialog, Notification, ReactWidget } from '@jupyterlab/apputils';
 import { PageConfig, URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import { useEffect, useState } from 'react';
+import * as dialogs from './dialog';
 import { difference, near } from './difference';
 import { ago, bytes, moment } from './format';
 import * as hub from './hub';
@@ -85,8 +86,7 @@ async function launch(title: string, list: (show: Show) => JSX.Element): Promise
   widget.addClass('cellar-Apply');
   widget.addClass('cellar-History');
   const dialog = new Dialog({ title, body: widget, buttons: [Dialog.cancelButton({ label: 'Close' })] });
-  dialog.addClass('cellar-Dialog');
-  await dialog.launch();
+  await dialogs.launch(dialog);
 }
 
 /** Says how the files differ now from those of a checkpoint, and brings some back. */
@@ -282,7 +282,7 @@ async function compare(checkpoint: string, file: hub.FileView): Promise<JSX.Elem
   return <Difference then={then} now={now} />;
 }
 
-function Difference({ then, now }: { then: string; now: string }): JSX.Element {
+export function Difference({ then, now }: { then: string; now: string }): JSX.Element {
   const lines = near(difference(then, now));
   if (!lines.some(l => l && l.kind !== 'same')) {
     return <p className="cellar-Quiet">The text is the same; what differs are outputs, or the file’s permissions.</p>;

@@ -95,6 +95,9 @@ export interface Checkpoint {
   pinned: boolean;
   /** the checkpoint that its state came from; empty: none that is left */
   parent: string;
+  /** the cell that had ended last, and its execution count (0: not known) */
+  after_cell?: string;
+  after_count?: number;
   files?: { state: 'none' | 'pending' | 'kept' | 'failed'; files: number; bytes: number; left_out: number; added_bytes: number; detail?: string };
 }
 
@@ -131,6 +134,22 @@ export interface Changes {
   /** all files of the project, and packages; null: not known, tree_note says why */
   tree?: FileChanges | null;
   tree_note?: string;
+  /** how the notebook's text differs; null: not known, notes say why */
+  cells?: CellChanges | null;
+}
+
+export interface CellChange {
+  id: string;
+  type: string;
+  kind: 'new' | 'gone' | 'edited';
+  now: string;
+  then: string;
+}
+
+export interface CellChanges {
+  items: CellChange[];
+  /** how many are not listed */
+  more: number;
 }
 
 /** A path as it was at a checkpoint, or is now. */

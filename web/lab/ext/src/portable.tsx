@@ -1,5 +1,6 @@
 // Variables kept one by one, for where the process itself cannot go.
 import { Dialog, ReactWidget, showDialog } from '@jupyterlab/apputils';
+import { launch } from './dialog';
 import { bytes } from './format';
 import * as hub from './hub';
 import { track } from './progress';
@@ -85,6 +86,5 @@ async function tell(title: string, said: string, lists: [string, hub.PortableIte
   );
   body.addClass('cellar-Apply');
   const dialog = new Dialog({ title, body, buttons: [Dialog.okButton({ label: 'Close' })] });
-  dialog.addClass('cellar-Dialog');
-  await dialog.launch();
+  await launch(dialog);
 }

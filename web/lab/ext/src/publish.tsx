@@ -4,6 +4,7 @@ import { ICellModel } from '@jupyterlab/cells';
 import { NotebookPanel } from '@jupyterlab/notebook';
 import { addIcon, copyIcon, deleteIcon, LabIcon } from '@jupyterlab/ui-components';
 import { useId } from 'react';
+import { launch } from './dialog';
 import * as hub from './hub';
 import { kernelOf } from './watch';
 
@@ -56,7 +57,7 @@ export async function publishCell(panel: NotebookPanel, cell: ICellModel): Promi
   };
   const body = new PublishBody(draft, description.warnings ?? [], source, nodes);
   const dialog = new PublishDialog(body);
-  await dialog.launch();
+  await launch(dialog);
   if (body.published) {
     await showResult(body.published, body.draft.inputs);
   }
@@ -104,7 +105,6 @@ class PublishDialog extends Dialog<unknown> {
       buttons: [Dialog.cancelButton(), Dialog.okButton({ label: 'Publish' })],
       defaultButton: PUBLISH
     });
-    this.addClass('cellar-Dialog');
     this.addClass('cellar-PublishDialog');
   }
 
@@ -346,8 +346,7 @@ async function showResult(node: hub.PublishedNode, inputs: hub.Field[]): Promise
     body: new ResultBody(node, inputs),
     buttons: [Dialog.okButton({ label: 'Done' })]
   });
-  dialog.addClass('cellar-Dialog');
-  await dialog.launch();
+  await launch(dialog);
 }
 
 class ResultBody extends ReactWidget {
