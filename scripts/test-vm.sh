@@ -163,7 +163,7 @@ get_qemu
 get_system
 get_disk
 (emulator qemu-img create -q -f qcow2 -F raw -b "$vm/disk.ext4" "$work/overlay.qcow2")
-rm -f "$vm"/*.before.log "$vm"/*.after.log
+rm -f "$vm"/*.before.log "$vm"/*.after.log "$vm"/*.storm*.log "$vm"/*.calm.log
 deadline=$((SECONDS + limit))
 bad=0
 
@@ -178,6 +178,29 @@ else
 	bad=1
 fi
 cut_power
+
+# The storm: the power is cut in the middle of keeping, storing, collecting, going back. STORMS rounds, at moments that STORM_SEED chooses.
+RANDOM=${STORM_SEED:=$((SECONDS + $$))}
+round=0
+while [ $bad = 0 ] && [ $round -lt "${STORMS:-4}" ]; do
+	round=$((round + 1))
+	boot storm
+	if watch 'probe: storm'; then
+		moment=$((RANDOM % 20000 + 300)) # milliseconds
+		say "cutting the power after $moment ms of storm $round (STORM_SEED=$STORM_SEED)"
+		sleep "$((moment / 1000)).$(printf '%03d' $((moment % 1000)))"
+	else
+		bad=1
+	fi
+	cut_power
+	cp "$results" "$vm/results.storm$round.log"
+done
+rm -f "$vm/results.storm.log"
+if [ $bad = 0 ]; then
+	boot calm
+	watch 'probe: end' || bad=1
+	cut_power
+fi
 
 passed=$(cat "$vm"/results.*.log 2>/dev/null | grep -c '^PASS ' || true)
 failed=$(cat "$vm"/results.*.log 2>/dev/null | grep -c '^FAIL ' || true)

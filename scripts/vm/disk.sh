@@ -14,7 +14,7 @@ install -d "$local/lib/cellar/tools" "$root/etc/cellar"
 cp -aL "$cache/tools/bin" "$local/lib/cellar/tools/"
 [ ! -d "$cache/tools/criu" ] || cp -a "$cache/tools/criu" "$local/lib/cellar/tools/"
 install -m 0644 deploy/cellar.service "$root/etc/systemd/system/"
-echo '{"data": "/var/lib/cellar", "listen": "127.0.0.1:8888"}' >"$root/etc/cellar/config.json"
+echo '{"data": "/var/lib/cellar", "listen": "127.0.0.1:8888", "store_after": "1s"}' >"$root/etc/cellar/config.json"
 
 # The image lies in containerd's store already. Linked: the same bytes, read only.
 install -d -m 0711 "$root/var/lib/cellar"

@@ -60,6 +60,10 @@ func TestVM(t *testing.T) {
 		}
 	case "after":
 		steps = []look{{"the service starts after the power cut", start, true}, {"variables outlive the power cut", outlived, false}}
+	case "storm":
+		steps = []look{{"the vault is whole", vaultIsWhole, false}, {"the service starts in the storm", start, true}, {"what was answered for is there", ackedAreThere, false}, {"storm", storm, false}}
+	case "calm":
+		steps = []look{{"the vault is whole after the storm", vaultIsWhole, false}, {"the service starts after the storm", start, true}, {"all that was answered for is there", ackedAreThere, false}}
 	default:
 		t.Fatalf("CELLAR_PHASE is %q", phase)
 	}
