@@ -56,24 +56,38 @@ func (h *Hub) Fork(ctx context.Context, u User, from Project, c Checkpoint, name
 	if err := h.mayGrow(ctx, u.ID, "", s.Summary().Bytes); err != nil {
 		return out, err
 	}
-	p, err := h.CreateProject(ctx, u, name, func(dir string) error { // until it is whole: see sweepUnfinished
+	err = h.makeProject(ctx, Project{Name: name, Owner: u.ID, Foreign: from.Owner != u.ID}, func(p Project) error {
+		out.Project = p.ID
+		if err := h.fillFork(ctx, from, p, c, m, s, o, &out); err != nil {
+			return err
+		}
+		return h.step("fork.filled")
+	})
+	if err != nil {
+		return Forked{}, err
+	}
+	return out, nil
+}
+
+// makeProject makes a project that is there whole or, if fill fails or the hub
+// ends meanwhile, not at all.
+func (h *Hub) makeProject(ctx context.Context, like Project, fill func(Project) error) error {
+	p, err := h.createProject(ctx, like, func(dir string) error { // until it is whole: see sweepUnfinished
 		return os.WriteFile(filepath.Join(filepath.Dir(dir), unfinished), nil, 0o600)
 	})
 	if err != nil {
-		return out, err
+		return err
 	}
-	out.Project = p.ID
-	err = h.fillFork(ctx, from, p, c, m, s, o, &out)
-	if err == nil {
-		err = h.step("fork.filled")
+	if err = fill(p); err == nil {
+		err = ctx.Err() // whoever cancels it is not told that it is there
 	}
 	if err == nil {
 		err = os.Remove(filepath.Join(h.projectDir(p.ID), unfinished))
 	}
 	if err != nil {
-		return Forked{}, errors.Join(err, h.DeleteProject(context.WithoutCancel(ctx), p))
+		return errors.Join(err, h.DeleteProject(context.WithoutCancel(ctx), p))
 	}
-	return out, nil
+	return nil
 }
 
 // unfinished marks the folder of a project that is being made from a checkpoint.
@@ -233,11 +247,24 @@ func (h *Hub) forkNotebook(ctx context.Context, p Project, n Checkpoint) (string
 	if err != nil {
 		return "", err
 	}
+	if p.Foreign {
+		return h.putForeign(ctx, p, n.Notebook, nb)
+	}
 	err = h.Notebooks.Update(ctx, p, n.Notebook, func([]byte) ([]byte, error) { return nb, nil })
 	if errors.Is(err, fault.NotFound) {
 		return h.Notebooks.Add(ctx, p, path.Base(n.Notebook), nb)
 	}
 	return n.Notebook, err
+}
+
+// putForeign writes a notebook of somebody else's where it was, or beside what is
+// there now.
+func (h *Hub) putForeign(ctx context.Context, p Project, name string, nb []byte) (string, error) {
+	err := h.Notebooks.PutForeign(ctx, p, name, nb)
+	if errors.Is(err, fault.NotFound) {
+		return h.Notebooks.AddForeign(ctx, p, path.Base(name), nb)
+	}
+	return name, err
 }
 
 // forkSession makes the kernel that sleeps in the checkpoint, and its session.

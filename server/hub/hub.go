@@ -28,6 +28,12 @@ type Notebooks interface {
 	// Add makes a new notebook of one in memory form and answers its path: that of
 	// the argument, or a like one when there is such a file.
 	Add(ctx context.Context, p Project, path string, nb []byte) (string, error)
+	// AddForeign is Add for a notebook that somebody else wrote: none of its outputs
+	// is trusted.
+	AddForeign(ctx context.Context, p Project, path string, nb []byte) (string, error)
+	// PutForeign rewrites a notebook with one that somebody else wrote. A missing
+	// file is fault.NotFound.
+	PutForeign(ctx context.Context, p Project, path string, nb []byte) error
 	// Read returns a notebook in memory form.
 	Read(ctx context.Context, p Project, path string) ([]byte, error)
 }
@@ -100,6 +106,7 @@ type Hub struct {
 	collecting  collecting
 	filing      filing
 	measures    measures
+	sharing     sharing
 
 	since time.Time // when this hub began
 
@@ -165,6 +172,7 @@ func (h *Hub) Close() {
 	h.Operations.wg.Wait() // a switch under way is finished, not cut
 	h.nodes.close()
 	h.noteKeys(context.WithoutCancel(h.ctx))
+	h.noteShares(h.ctx)
 	h.stop()
 	for _, l := range list {
 		l.unlink()
