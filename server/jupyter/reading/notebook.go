@@ -18,6 +18,7 @@ const (
 	maxText   = 1 << 20  // bytes of one output or source
 	maxPage   = 48 << 20 // bytes of a page
 	maxColour = 64 << 10 // bytes of a source that is coloured
+	maxLaid   = 64 << 10 // bytes of Markdown that is laid out
 )
 
 // notebook is what is shown of one, of format 4.

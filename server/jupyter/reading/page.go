@@ -26,14 +26,19 @@ var Policy = func() string {
 // Sandbox is the part of Policy that a frame's attribute repeats.
 const Sandbox = "sandbox allow-popups allow-popups-to-escape-sandbox"
 
-// colouring bounds how long sources are coloured, for all of a page.
-const colouring = 2 * time.Second
+// How long sources are coloured and Markdown is laid out, for all of a page. There
+// are texts that take very long; what comes after them is shown as it is.
+const (
+	colouring = 2 * time.Second
+	layingOut = 3 * time.Second
+)
 
 // page is one being written.
 type page struct {
 	b        bytes.Buffer
 	language string
-	until    time.Time // sources are coloured before
+	until    time.Time     // sources are coloured before
+	left     time.Duration // of layingOut
 }
 
 // Page makes a page of a notebook of format 4. It holds all that it shows.
@@ -42,7 +47,7 @@ func Page(ctx context.Context, nb []byte, title string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &page{language: n.language(), until: time.Now().Add(colouring)}
+	p := &page{language: n.language(), until: time.Now().Add(colouring), left: layingOut}
 	fmt.Fprintf(&p.b, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"+
 		"<meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"robots\" content=\"noindex, nofollow\">\n<meta name=\"referrer\" content=\"no-referrer\">\n<title>%s</title>\n<style>%s</style>\n</head>\n<body>\n<main>\n", html.EscapeString(title), style)
 	for i := range n.Cells {

@@ -63,6 +63,12 @@ var flavour = goldmark.New(
 
 // markdown writes Markdown, with the pictures that the cell has attached.
 func (p *page) markdown(s string, attached map[string]bundle) {
+	if len(s) > maxLaid || p.left <= 0 {
+		p.terminal("out plain", s)
+		return
+	}
+	begun := time.Now()
+	defer func() { p.left -= time.Since(begun) }()
 	source := []byte(fencedFormulas(s))
 	root := flavour.Parser().Parse(markdown.NewReader(source), parser.WithContext(parser.NewContext(parser.WithIDs(&anchors{}))))
 	_ = ast.Walk(root, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
