@@ -25,7 +25,7 @@ const module = "cellar/"
 var allowed = map[string]string{
 	"cmd/cellar":               "checkpoint images/tour internal/fault kernel kernel/containerd kernel/language kernel/packages kernel/support machine server server/api server/hub server/jupyter/lab server/store server/webhook web",
 	"cmd/cellar-keep":          "checkpoint checkpoint/vault kernel/pager kernel/keep kernel/language kernel/terminal",
-	"server":                   "internal/fault kernel node server/api server/app server/hub server/jupyter/contents server/jupyter/events server/jupyter/kernels server/jupyter/lab server/jupyter/lsp server/jupyter/nbconvert server/jupyter/terminals web/console",
+	"server":                   "internal/fault kernel node server/api server/app server/hub server/jupyter/contents server/jupyter/events server/jupyter/kernels server/jupyter/lab server/jupyter/lsp server/jupyter/nbconvert server/jupyter/reading server/jupyter/terminals web/console",
 	"server/api":               "internal/fault kernel server/hub",
 	"server/app":               "internal/fault",
 	"server/jupyter/contents":  "internal/fault",
@@ -34,6 +34,7 @@ var allowed = map[string]string{
 	"server/jupyter/lab":       "internal/fault",
 	"server/jupyter/lsp":       "internal/fault kernel/language server/hub",
 	"server/jupyter/nbconvert": "internal/fault server/hub",
+	"server/jupyter/reading":   "internal/fault",
 	"server/jupyter/terminals": "internal/fault kernel/terminal server/hub",
 	"server/hub":               "checkpoint checkpoint/criu checkpoint/tree checkpoint/vault internal/fault kernel kernel/keep kernel/language kernel/packages kernel/terminal kernel/wire node proxy",
 	"server/webhook":           "internal/fault",

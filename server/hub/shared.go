@@ -122,18 +122,23 @@ func (h *Hub) shared(ctx context.Context, s Share) (Shared, error) {
 	return out, nil
 }
 
-// Look counts a visit to a share, unless it is its owner's own.
-func (h *Hub) Look(ctx context.Context, v Visitor, s Shared) {
+// Opened counts a visit to a share, unless it is its owner's own.
+func (h *Hub) Opened(ctx context.Context, v Visitor, s Shared) {
 	if !h.owns(ctx, v, s.Share) {
 		h.sharing.opened(s.ID, time.Now())
 	}
 }
 
+// MayLook refuses when a share is looked at more often than is answered.
+func (h *Hub) MayLook(s Shared) error {
+	if h.sharing.tooOften(s.ID, time.Now()) {
+		return errShareRate
+	}
+	return nil
+}
+
 // SharedNotebook reads what a share shows, in memory form.
 func (h *Hub) SharedNotebook(ctx context.Context, s Shared) ([]byte, error) {
-	if wait := h.sharing.pace(s.ID, time.Now()); wait {
-		return nil, errShareRate
-	}
 	p, err := h.Store.Project(ctx, s.Project)
 	if err != nil {
 		return nil, err
@@ -207,11 +212,11 @@ func (h *Hub) keptNotebook(ctx context.Context, c Checkpoint) ([]byte, error) {
 		nb, err = os.ReadFile(file)
 	}
 	if errors.Is(err, os.ErrNotExist) && h.Archive != nil {
-		var at, e = h.placeOf(ctx, c.Project, c.ID)
+		place, e := h.placeOf(ctx, c.Project, c.ID)
 		if e != nil {
 			return nil, e
 		}
-		nb, err = h.Archive.File(ctx, at, name)
+		nb, err = h.Archive.File(ctx, place, name)
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.Unsupported, "no_notebook", "This checkpoint has no notebook to show.")
@@ -233,8 +238,8 @@ func (s *sharing) opened(id string, now time.Time) {
 	s.opens[id] = Opens{o.Opened + 1, now}
 }
 
-// pace reports whether a share is looked at too often.
-func (s *sharing) pace(id string, now time.Time) bool {
+// tooOften counts a look at a share, and reports whether there are too many.
+func (s *sharing) tooOften(id string, now time.Time) bool {
 	s.mu.Lock()
 	if s.paces == nil || len(s.paces) >= maxSharedPaces {
 		s.paces = map[string]*node.Spending{}

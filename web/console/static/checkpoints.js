@@ -40,11 +40,12 @@ function checkpointRow(project, checkpoint, look) {
   const trouble = h("div", {});
   const back = button("Go back to this …", "", () => apply());
   const forked = button("New project …", "quiet", () => fork());
+  const shown = button("Share …", "quiet", () => project.share({ checkpoint }));
   const gone = button("Delete …", "quiet", () => remove());
   const el = h("li", { class: "card checkpoint" },
     h("div", { class: "line" },
       h("div", { class: "what" }, h("div", { class: "line tight" }, name, kind), h("p", { class: "sub" }, created, about)),
-      h("div", { class: "actions" }, back, forked, gone)),
+      h("div", { class: "actions" }, back, forked, shown, gone)),
     bar.el, trouble);
   const url = (deed = "") => project.api(path`/checkpoints/${checkpoint.id}` + deed);
 
@@ -105,7 +106,7 @@ function checkpointRow(project, checkpoint, look) {
   async function remove() {
     const done = await ask({
       title: "Delete this checkpoint?", action: "Delete", danger: true,
-      body: [h("p", {}, "Nobody can go back to it afterwards. The kernel and its notebook stay as they are.")],
+      body: [h("p", {}, "Nobody can go back to it afterwards, and links to it show nothing any more. The kernel and its notebook stay as they are.")],
       run: async () => { await api("DELETE", url()); return true; },
     });
     if (done) {
@@ -120,6 +121,7 @@ function checkpointRow(project, checkpoint, look) {
     setText(name, c.name || c.notebook || word || c.id);
     setText(kind, word);
     setWhen(created, c.created_at, "some time ago");
+    shown.hidden = !c.notebook;
     forked.hidden = c.files?.state !== "kept";
     const facts = [c.name && c.notebook, bytes(c.size), c.added_bytes < c.size && `${bytes(c.added_bytes)} of it new`, c.files?.state === "kept" && plural(c.files.files, "file")];
     setText(about, facts.filter(Boolean).map((f) => ` · ${f}`).join(""));

@@ -2,6 +2,7 @@
 
 import { get, list } from "./api.js";
 import { button, byId, empty, every, h, listOf, part, plural, rows, say, setText, setWhen } from "./dom.js";
+import { sharedWithMe } from "./shares.js";
 import { createProject, deleteProject, labOf, pageOf } from "./projects.js";
 
 const grid = h("ul", { class: "grid" });
@@ -85,3 +86,6 @@ byId("create").addEventListener("click", createProject);
 find.addEventListener("input", () => show(items));
 look();
 every(10_000, look);
+const shared = () => sharedWithMe(byId("shared-with-me")).catch(() => {}); // the projects are shown all the same
+shared();
+every(30_000, shared);
