@@ -3,6 +3,7 @@ package reading
 import (
 	"bytes"
 	"html"
+	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -37,6 +38,11 @@ func cleaner() *bluemonday.Policy {
 	p.RequireNoFollowOnLinks(true)
 	p.RequireNoReferrerOnLinks(true)
 	p.AddTargetBlankToFullyQualifiedLinks(true)
+	p.RewriteSrc(func(u *url.URL) { // a picture from elsewhere would tell there who reads this
+		if u.Scheme != "data" {
+			*u = url.URL{}
+		}
+	})
 	p.AllowAttrs("class").Matching(regexp.MustCompile(`^dataframe$`)).OnElements("table")
 	p.AllowAttrs("class").Matching(regexp.MustCompile(`^math$`)).OnElements("code")
 	p.AllowAttrs("id").Matching(regexp.MustCompile(`^[^\s"'<>]{1,200}$`)).OnElements("h1", "h2", "h3", "h4", "h5", "h6", "a")

@@ -175,7 +175,7 @@ interface ChoiceProps<T extends string> {
 function Choice<T extends string>({ title, items, value, onChange }: ChoiceProps<T>): JSX.Element {
   const name = useId();
   return (
-    <fieldset className="cellar-Choice">
+    <fieldset className="cellar-Options">
       <legend>{title}</legend>
       {items.map(([key, label]) => (
         <label key={key}>
