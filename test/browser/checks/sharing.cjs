@@ -1,7 +1,6 @@
 // Links: a notebook is read by people who may not open the project, and does nothing to them; they make copies of their own.
 const fs = require('node:fs');
 const { Browser, signIn } = require('../lib/browser.cjs');
-const { until } = require('../lib/hub.cjs');
 const { same, truly } = require('../lib/report.cjs');
 
 const PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAHgAAAAoCAIAAAC6iKlyAAAATUlEQVR4nO3QQQ0AIBDAMMC/50PGHjQKlmxvZmbW7L3uHgBfGC0yWmS0yGiR0SKjRUaLjBYZLTJaZLTIaJHRIqNFRouMFhktMlpktOgBbScBT2bPk7AAAAAASUVORK5CYII=';
@@ -139,25 +138,70 @@ async function sharing(w) {
       await other.close();
     }
   });
-  await check('15 a checkpoint is shared from the lab; its memory only when it is asked for', async () => {
-    await w.lab.openFile('shared.ipynb').catch(async () => {
-      await page.goto(`${hub.url}/projects/digits/lab/tree/shared.ipynb`);
-      await page.locator('.jp-Notebook .jp-Cell').first().waitFor({ timeout: 60_000 });
-    });
+  const theme = async name => {
+    await page.locator('.lm-MenuBar-item').filter({ hasText: /^Settings$/ }).click();
+    for (const label of ['Theme', name]) {
+      await page.locator('.lm-Menu-item').filter({ has: page.getByText(label, { exact: true }) }).first().click();
+    }
+    await page.locator(`body[data-jp-theme-light=${name === 'JupyterLab Light'}]`).waitFor({ state: 'attached' });
+  };
+  const accept = page.locator('.jp-Dialog .jp-mod-accept');
+  await check('15 the notebook is shared from the lab', async () => {
+    await page.goto(`${hub.url}/projects/digits/lab/tree/tour.ipynb`);
+    await page.locator('.jp-Notebook .jp-Cell').first().waitFor({ timeout: 60_000 });
     await page.locator('.lm-MenuBar-item').filter({ hasText: /^Cellar$/ }).click();
     await page.locator('.lm-Menu-item').filter({ hasText: 'Share Notebook by a Link' }).click();
     await page.getByRole('radio', { name: 'Anyone who has the link' }).waitFor();
     await w.look('lab-share');
-    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await accept.click();
     const text = await page.locator('.cellar-Copied[data-name=link] pre').innerText();
     truly(text, /\/s\/[a-z2-7]{32}$/.test(text));
     await w.look('lab-shared');
-    await page.locator('.jp-Dialog .jp-mod-accept').click();
+    await accept.click();
     await page.locator('.jp-Dialog').waitFor({ state: 'detached' });
-    for (const share of (await hub.api('/api/v1/projects/digits/shares')).items) {
+    same('shared', (await hub.api('/api/v1/projects/digits/shares')).items.map(s => [s.notebook, s.copies]), [['tour.ipynb', 'notebook']]);
+  });
+  await check('15 a checkpoint is shared from the lab; its memory only when that is chosen', async () => {
+    await theme('JupyterLab Dark');
+    await page.locator('.jp-SideBar .lm-TabBar-tab[title="Checkpoints"]').click();
+    await page.getByRole('button', { name: 'Save checkpoint' }).click();
+    await page.locator('.jp-Dialog input').fill('to show');
+    await accept.click();
+    await page.locator('.cellar-Checkpoint-name').getByText('to show', { exact: true }).waitFor({ timeout: 60_000 });
+    await page.getByRole('button', { name: 'More for to show', exact: true }).click();
+    await page.locator('.lm-Menu-item').filter({ hasText: 'Share by a link' }).click();
+    const warning = page.getByText('Everything in the kernel’s memory goes with each copy');
+    truly('the files are not what is chosen at first', await page.getByRole('radio', { name: /all files and packages/ }).isChecked());
+    same('warnings', await warning.count(), 0);
+    await page.getByRole('radio', { name: /the kernel with its state/ }).check();
+    await warning.waitFor();
+    await w.look('lab-share-dark');
+    await page.getByRole('radio', { name: /all files and packages/ }).check();
+    await accept.click();
+    await page.locator('.cellar-Copied[data-name=link] pre').waitFor();
+    await accept.click();
+    await theme('JupyterLab Light');
+    const shares = (await hub.api('/api/v1/projects/digits/shares')).items;
+    same('shared', [shares[0].checkpoint_name, shares[0].copies], ['to show', 'files']);
+    for (const share of shares) {
       await hub.api(`/api/v1/projects/digits/shares/${share.id}`, 'DELETE');
     }
-    await until('no links', async () => (await hub.api('/api/v1/projects/digits/shares')).items.length === 0);
+  });
+  await check('15 the console shares a checkpoint, and says what a copy with the memory has', async () => {
+    await page.goto(`${hub.url}/p/digits`);
+    await page.locator('#checkpoints .card').filter({ hasText: 'to show' }).getByRole('button', { name: 'Share …' }).click();
+    await dialog.getByRole('radio', { name: /the kernel with its state/ }).check();
+    await dialog.getByText('Everything in the kernel’s memory goes with each copy').waitFor();
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await w.look('share-checkpoint-dark');
+    await page.emulateMedia({ colorScheme: 'light' });
+    await dialog.getByRole('button', { name: 'Make the link' }).click();
+    await dialog.locator('input.secret').waitFor();
+    await page.keyboard.press('Escape');
+    await page.locator('#shares .pill').filter({ hasText: 'With the kernel’s memory' }).waitFor();
+    const [share] = (await hub.api('/api/v1/projects/digits/shares')).items;
+    same('copies', share.copies, 'state');
+    await hub.api(`/api/v1/projects/digits/shares/${share.id}`, 'DELETE');
   });
 }
 
