@@ -123,6 +123,8 @@ var table = map[string]line{
 	"GET /api/v1/projects/{p}/checkpoints/{c}/files/content":  {want: "404 not_found"},
 	"POST /api/v1/projects/{p}/checkpoints/{c}/files/restore": {want: "404 not_found", body: `{"path":"a"}`},
 	"POST /api/v1/projects/{p}/checkpoints/{c}/project":       {want: "404 not_found", body: `{"name":"x"}`},
+	"GET /api/v1/projects/{p}/checkpoints/{c}/export":         {want: "404 not_found"},
+	"POST /api/v1/checkpoints/import":                         {want: "422 no_archive", who: ofPerson},
 	"GET /api/v1/projects/{p}/shares":                         {want: "200"},
 	"POST /api/v1/projects/{p}/shares":                        {want: "201", admin: "403 not_owner", body: `{"notebook":"n.ipynb"}`},
 	"DELETE /api/v1/projects/{p}/shares/{s}":                  {want: "404 share_not_found"},

@@ -146,6 +146,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
 	}
 	h.sweepVariables()
+	h.sweepImports()
 	h.wg.Go(func() { h.sweepUnfinished(h.ctx) })
 	h.wg.Go(h.watch)
 	h.wg.Go(h.deliver)
