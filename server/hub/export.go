@@ -70,6 +70,12 @@ func (h *Hub) Export(ctx context.Context, p Project, c Checkpoint, state bool) (
 	}
 	b, err := json.Marshal(config)
 	if err == nil {
+		var release func()
+		if release, err = h.exports.take(ctx, p.ID); err == nil {
+			defer release()
+		}
+	}
+	if err == nil {
 		notes := map[string]string{"org.opencontainers.image.title": c.Name, "org.opencontainers.image.created": c.CreatedAt.UTC().Format("2006-01-02T15:04:05Z")}
 		x.plan, err = artifact.Measure(ctx, b, x.parts, notes, func(digest string) (string, error) { return h.Archive.Sign(ctx, digest) })
 	}

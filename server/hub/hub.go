@@ -107,6 +107,7 @@ type Hub struct {
 	filing      filing
 	measures    measures
 	sharing     sharing
+	exports     deeds // one at a time in a project: it reads all of a checkpoint twice
 
 	since time.Time // when this hub began
 
