@@ -203,6 +203,44 @@ async function sharing(w) {
     same('copies', share.copies, 'state');
     await hub.api(`/api/v1/projects/digits/shares/${share.id}`, 'DELETE');
   });
+  await check('15 a checkpoint is exported to a file, and imported from it', async () => {
+    const card = page.locator('#checkpoints .card').filter({ hasText: 'to show' });
+    const files = [];
+    for (const state of [false, true]) {
+      await card.getByRole('button', { name: 'Export …' }).click();
+      await dialog.getByRole('checkbox').setChecked(state);
+      if (state) {
+        await w.look('export');
+      }
+      const [download] = await Promise.all([page.waitForEvent('download'), dialog.getByRole('button', { name: 'Export', exact: true }).click()]);
+      same('name', download.suggestedFilename(), 'to-show.cellar.tar');
+      files.push(await download.path());
+    }
+    truly('the state takes no room', fs.statSync(files[1]).size > 20 * fs.statSync(files[0]).size);
+    await page.goto(hub.url);
+    await page.getByRole('button', { name: 'Import …' }).click();
+    await dialog.getByLabel('File').setInputFiles(hub.file('digits', 'shared.ipynb'));
+    await dialog.getByRole('button', { name: 'Import', exact: true }).click();
+    await dialog.getByText('This is no checkpoint that was exported by Cellar').waitFor();
+    await dialog.getByLabel('File').setInputFiles(files[0]);
+    await dialog.getByLabel('Name of the project').fill('From a file');
+    await w.look('import');
+    await dialog.getByRole('button', { name: 'Import', exact: true }).click();
+    await dialog.getByText('The state of the kernel was not exported.').waitFor();
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await w.look('imported-dark');
+    await page.emulateMedia({ colorScheme: 'light' });
+    await dialog.getByRole('button', { name: 'Open it' }).click();
+    await page.waitForURL(/\/projects\/from-a-file\/lab/);
+    await page.locator('.jp-Notebook .jp-Cell').first().waitFor({ timeout: 60_000 });
+    await page.goto(hub.url);
+    await page.getByRole('button', { name: 'Import …' }).click();
+    await dialog.getByLabel('File').setInputFiles(files[1]);
+    await dialog.getByLabel('Name of the project').fill('Whole from a file');
+    await dialog.getByRole('button', { name: 'Import', exact: true }).click();
+    await page.waitForURL(/\/projects\/whole-from-a-file\/lab/, { timeout: 60_000 });
+    same('kernels', (await hub.kernels('whole-from-a-file')).map(k => k.notebook), ['tour.ipynb']);
+  });
 }
 
 module.exports = { sharing };

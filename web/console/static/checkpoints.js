@@ -41,11 +41,12 @@ function checkpointRow(project, checkpoint, look) {
   const back = button("Go back to this …", "", () => apply());
   const forked = button("New project …", "quiet", () => fork());
   const shown = button("Share …", "quiet", () => project.share({ checkpoint }));
+  const saved = button("Export …", "quiet", () => save());
   const gone = button("Delete …", "quiet", () => remove());
   const el = h("li", { class: "card checkpoint" },
     h("div", { class: "line" },
       h("div", { class: "what" }, h("div", { class: "line tight" }, name, kind), h("p", { class: "sub" }, created, about)),
-      h("div", { class: "actions" }, back, forked, shown, gone)),
+      h("div", { class: "actions" }, back, forked, shown, saved, gone)),
     bar.el, trouble);
   const url = (deed = "") => project.api(path`/checkpoints/${checkpoint.id}` + deed);
 
@@ -103,6 +104,19 @@ function checkpointRow(project, checkpoint, look) {
     }
   }
 
+  /** The checkpoint as a file; the browser saves it. */
+  async function save() {
+    const picked = await ask({
+      title: "Export this checkpoint?", action: "Export",
+      body: [
+        h("p", {}, "One file with the notebook, the project’s files and the installed packages of that moment. “Import …” on the page of projects makes a project of it, here or on another server."),
+        tick("state", "With the state of the kernel. Everything in its memory is in the file then: variables, passwords, keys and tokens too. Only this server brings it back to life."),
+      ],
+      run: async (form) => ({ state: form.elements.state.checked }),
+    });
+    if (picked) location.assign(`${base}/api/v1/${url("/export")}?state=${picked.state}`);
+  }
+
   async function remove() {
     const done = await ask({
       title: "Delete this checkpoint?", action: "Delete", danger: true,
@@ -122,6 +136,7 @@ function checkpointRow(project, checkpoint, look) {
     setText(kind, word);
     setWhen(created, c.created_at, "some time ago");
     shown.hidden = !c.notebook;
+    saved.hidden = c.files?.state === "pending";
     forked.hidden = c.files?.state !== "kept";
     const facts = [c.name && c.notebook, bytes(c.size), c.added_bytes < c.size && `${bytes(c.added_bytes)} of it new`, c.files?.state === "kept" && plural(c.files.files, "file")];
     setText(about, facts.filter(Boolean).map((f) => ` · ${f}`).join(""));
