@@ -19,8 +19,8 @@ CREATE TABLE shares (
 ) STRICT;
 CREATE INDEX shares_of ON shares(project);
 
--- A project that began as a copy of somebody else's kernel: what that says is not
--- its owner's own doing.
+-- A project that began with somebody else's kernel or packages: what its kernels say
+-- is not its owner's own doing.
 ALTER TABLE projects ADD COLUMN foreign_state INTEGER NOT NULL DEFAULT 0;
 
 -- +goose Down

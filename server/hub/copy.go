@@ -35,7 +35,7 @@ func (h *Hub) CopyShared(ctx context.Context, u User, s Shared, name string, o *
 	if err := h.mayCopy(ctx, u, int64(len(nb))); err != nil {
 		return out, err
 	}
-	err = h.copyInto(ctx, u, name, &out, func(p Project) error {
+	err = h.copyInto(ctx, Project{Name: name, Owner: u.ID}, &out, func(p Project) error {
 		o.Step(0.5, "Writing the notebook")
 		if out.Notebook, err = h.Notebooks.AddForeign(ctx, p, path.Base(s.Notebook), nb); err == nil {
 			out.Files = 1
@@ -59,7 +59,8 @@ func (h *Hub) copyFiles(ctx context.Context, u User, from Project, c Checkpoint,
 	if err := h.mayCopy(ctx, u, snapshot.Summary().Bytes+int64(len(nb))); err != nil {
 		return out, err
 	}
-	err = h.copyInto(ctx, u, name, &out, func(p Project) error {
+	// Its packages run when a kernel starts.
+	err = h.copyInto(ctx, Project{Name: name, Owner: u.ID, Foreign: from.Owner != u.ID}, &out, func(p Project) error {
 		o.Step(0.2, "Writing the files")
 		if err := h.forkFiles(ctx, p, snapshot, &out); err != nil || nb == nil {
 			return err
@@ -77,8 +78,8 @@ func (h *Hub) mayCopy(ctx context.Context, u User, bytes int64) error {
 	return h.mayGrow(ctx, u.ID, "", bytes)
 }
 
-func (h *Hub) copyInto(ctx context.Context, u User, name string, out *Forked, fill func(Project) error) error {
-	err := h.makeProject(ctx, Project{Name: name, Owner: u.ID}, func(p Project) error {
+func (h *Hub) copyInto(ctx context.Context, like Project, out *Forked, fill func(Project) error) error {
+	err := h.makeProject(ctx, like, func(p Project) error {
 		out.Project = p.ID
 		if err := fill(p); err != nil {
 			return err

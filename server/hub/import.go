@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,8 +107,11 @@ func (h *Hub) Import(ctx context.Context, u User, a *Arrived, name string, o *Op
 	if name == "" {
 		name = a.config.Manifest.Checkpoint.Name
 	}
-	process, why := h.mayThaw(a)
-	err = h.makeProject(ctx, Project{Name: name, Owner: u.ID, Foreign: process}, func(p Project) error {
+	process, why, err := h.mayThaw(ctx, a)
+	if err != nil {
+		return out, err
+	}
+	err = h.makeProject(ctx, Project{Name: name, Owner: u.ID, Foreign: process || a.runs()}, func(p Project) error {
 		out.Project = p.ID
 		if err := h.fillImport(ctx, u, p, a, process, o, &out); err != nil {
 			return err
@@ -128,21 +132,40 @@ func (h *Hub) Import(ctx context.Context, u User, a *Arrived, name string, o *Op
 
 // mayThaw reports whether the process in an artifact comes along; why says why not,
 // where there is one.
-func (h *Hub) mayThaw(a *Arrived) (process bool, why string) {
+func (h *Hub) mayThaw(ctx context.Context, a *Arrived) (process bool, why string, err error) {
 	if _, there := a.layout.Has(artifact.ProcessType); !there {
-		return false, ""
+		return false, "", nil
 	}
 	c := a.config.Manifest.Checkpoint
 	if !a.ours {
-		return false, "The state of the kernel was left out: this server brings back to life only what it has frozen itself. Keep the variables only, there, and export that; or run the cells again."
+		return false, "The state of the kernel was left out: this server brings back to life only what it has frozen itself. Keep the variables only, there, and export that; or run the cells again.", nil
 	}
 	if _, err := os.Stat(filepath.Join(h.Data, "parts", c.Parts)); c.Parts == "" || !filepath.IsLocal(c.Parts) || err != nil {
-		return false, "The state of the kernel was left out: what it needs of the Cellar that it was kept with is not here any more."
+		return false, "The state of the kernel was left out: what it needs of the Cellar that it was kept with is not here any more.", nil
 	}
-	if _, ok := h.specFor(Kernel{Spec: a.config.Manifest.Spec, Image: c.Image}); !ok {
-		return false, "The state of the kernel was left out: the kernel image that it comes from is not here any more."
+	there, err := h.hasImage(ctx, c.Image)
+	if err == nil && !there {
+		why = "The state of the kernel was left out: the kernel image that it comes from is not here any more."
 	}
-	return true, ""
+	return there && err == nil, why, err
+}
+
+// hasImage reports whether an image is on this machine: it is given, or something
+// here comes from it.
+func (h *Hub) hasImage(ctx context.Context, ref string) (bool, error) {
+	if slices.ContainsFunc(h.images, func(i Image) bool { return i.Ref == ref }) {
+		return true, nil
+	}
+	list, err := h.Store.Checkpoints(ctx, "")
+	return slices.ContainsFunc(list, func(c Checkpoint) bool { return c.Image == ref }), err
+}
+
+// runs reports whether what is in an artifact of somebody else's runs in a kernel
+// before the person runs anything.
+func (a *Arrived) runs() bool {
+	_, variables := a.layout.Has(artifact.VariablesType)
+	_, packages := a.layout.Has(artifact.PackagesType)
+	return !a.ours && (variables || packages)
 }
 
 func (h *Hub) fillImport(ctx context.Context, u User, p Project, a *Arrived, process bool, o *Operation, out *Forked) error {

@@ -45,7 +45,7 @@ type Project struct {
 	CreatedAt time.Time
 	Autosave  string        // see Settings
 	Idle      time.Duration // see Settings
-	Foreign   bool          // it began with somebody else's kernel: what its kernels say is not its owner's own doing
+	Foreign   bool          // it began with somebody else's kernel or packages: what its kernels say is not its owner's own doing
 }
 
 // Kernel is one interpreter's record.

@@ -146,7 +146,12 @@ func TestSharedCheckpoint(t *testing.T) {
 	if page := string(bob.Want(200, "GET", "/projects/"+whole.Project+"/lab", nil, nil)); !strings.Contains(page, `"cellarTrust":"false"`) && !strings.Contains(page, `"cellarTrust": "false"`) {
 		t.Error("a foreign kernel's outputs are trusted")
 	}
-	if page := string(bob.Want(200, "GET", "/projects/"+made.Project+"/lab", nil, nil)); !strings.Contains(page, `"cellarTrust":"true"`) && !strings.Contains(page, `"cellarTrust": "true"`) {
+	var alone copied
+	bob.MustRun("/api/v1/shared/copy", map[string]string{"secret": h.share(p, map[string]any{"checkpoint": c.ID, "copies": "notebook"}).secret(), "name": "Alone"}, &alone)
+	if alone.Files != 1 || h.read(alone.Project, "data.txt") == "data" {
+		t.Errorf("the notebook alone: %+v", alone)
+	}
+	if page := string(bob.Want(200, "GET", "/projects/"+alone.Project+"/lab", nil, nil)); !strings.Contains(page, `"cellarTrust":"true"`) && !strings.Contains(page, `"cellarTrust": "true"`) {
 		t.Error("a kernel of one's own is not trusted")
 	}
 
