@@ -243,8 +243,8 @@ func (r *whileWanted) Read(b []byte) (int, error) {
 // asNotebook checks that a file of a stranger's is a notebook.
 func asNotebook(b []byte) bool {
 	var nb struct {
-		Cells  []json.RawMessage `json:"cells"`
-		Format int               `json:"nbformat"`
+		Cells  json.RawMessage `json:"cells"` // not one by one: there may be very many
+		Format int             `json:"nbformat"`
 	}
-	return len(b) <= maxShared && json.NewDecoder(bytes.NewReader(b)).Decode(&nb) == nil && nb.Format >= 4 && nb.Cells != nil
+	return len(b) <= maxShared && json.Unmarshal(b, &nb) == nil && nb.Format >= 4 && bytes.HasPrefix(nb.Cells, []byte("["))
 }

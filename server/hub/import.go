@@ -69,13 +69,32 @@ func (h *Hub) Receive(ctx context.Context, u User, r io.Reader) (_ *Arrived, err
 	if a.layout, err = artifact.Read(ctx, r, a.root, artifact.Bounds{Bytes: importBytes, Room: h.roomFor(ctx, u)}); err != nil {
 		return nil, err
 	}
-	if json.Unmarshal(a.layout.Config, &a.config) != nil || a.config.Version != exportVersion {
-		return nil, fault.New(fault.Unsupported, "artifact_version", "The checkpoint was exported by another version of Cellar, which this one does not read.")
-	}
 	if a.ours, err = h.Archive.Signed(ctx, a.layout.Digest, a.layout.Signature); err != nil {
 		return nil, err
 	}
+	if err := a.readConfig(); err != nil {
+		return nil, err
+	}
 	return a, h.step("import.received")
+}
+
+// strangersConfig bounds what a stranger's artifact says of itself, in bytes: it
+// takes many times as much when it is read.
+const strangersConfig = 4 << 20
+
+// readConfig reads what an artifact says of itself. Of a stranger's, what only helps
+// to thaw is not taken.
+func (a *Arrived) readConfig() error {
+	b := a.layout.Config
+	if !a.ours && len(b) > strangersConfig || json.Unmarshal(b, &a.config) != nil || a.config.Version != exportVersion {
+		return fault.New(fault.Unsupported, "artifact_version", "The checkpoint was exported by another version of Cellar, which this one does not read.")
+	}
+	if a.ours {
+		return nil
+	}
+	m := a.config.Manifest
+	a.config = exported{Manifest: manifest{Spec: m.Spec, Portable: m.Portable, Checkpoint: Checkpoint{Name: m.Checkpoint.Name, Notebook: m.Checkpoint.Notebook}}}
+	return nil
 }
 
 // roomFor asks for the disk and the person's quota, as bytes come.

@@ -5,6 +5,7 @@
 package reading
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -14,7 +15,8 @@ import (
 
 // Limits of what is shown. What is over them is cut, and the page says so.
 const (
-	maxCells  = 20_000
+	maxItems  = 10_000   // cells, and outputs of one
+	maxForms  = 32       // of one output
 	maxText   = 1 << 20  // bytes of one output or source
 	maxPage   = 48 << 20 // bytes of a page
 	maxColour = 64 << 10 // bytes of a source that is coloured
@@ -23,8 +25,8 @@ const (
 
 // notebook is what is shown of one, of format 4.
 type notebook struct {
-	Cells    []cell `json:"cells"`
-	Format   int    `json:"nbformat"`
+	Cells    list[cell] `json:"cells"`
+	Format   int        `json:"nbformat"`
 	Metadata struct {
 		Kernel struct {
 			Display  string `json:"display_name"`
@@ -38,26 +40,100 @@ type notebook struct {
 }
 
 type cell struct {
-	Kind        string            `json:"cell_type"`
-	Source      text              `json:"source"`
-	Count       text              `json:"execution_count"`
-	Outputs     []output          `json:"outputs"`
-	Attachments map[string]bundle `json:"attachments"`
+	Kind        string       `json:"cell_type"`
+	Source      text         `json:"source"`
+	Count       text         `json:"execution_count"`
+	Outputs     list[output] `json:"outputs"`
+	Attachments attachments  `json:"attachments"`
 }
 
 type output struct {
-	Kind      string `json:"output_type"`
-	Stream    string `json:"name"`
-	Text      text   `json:"text"`
-	Data      bundle `json:"data"`
-	Count     text   `json:"execution_count"`
-	Error     text   `json:"ename"`
-	Message   text   `json:"evalue"`
-	Traceback []text `json:"traceback"`
+	Kind      string     `json:"output_type"`
+	Stream    string     `json:"name"`
+	Text      text       `json:"text"`
+	Data      bundle     `json:"data"`
+	Count     text       `json:"execution_count"`
+	Error     text       `json:"ename"`
+	Message   text       `json:"evalue"`
+	Traceback list[text] `json:"traceback"`
 }
 
 // bundle is one thing in several forms, by media type.
 type bundle map[string]text
+
+// UnmarshalJSON implements json.Unmarshaler. What is over maxForms is left out.
+func (f *bundle) UnmarshalJSON(b []byte) error {
+	*f = bundle{}
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	for n := 0; d.More() && n < maxForms; n++ {
+		key, err := d.Token()
+		name, ok := key.(string)
+		if err != nil || !ok {
+			return nil
+		}
+		var t text
+		if d.Decode(&t) != nil {
+			return nil
+		}
+		(*f)[name] = t
+	}
+	return nil
+}
+
+// attachments are pictures of a cell, by name.
+type attachments map[string]bundle
+
+// UnmarshalJSON implements json.Unmarshaler. What is over maxForms is left out.
+func (a *attachments) UnmarshalJSON(b []byte) error {
+	*a = attachments{}
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	for n := 0; d.More() && n < maxForms; n++ {
+		key, err := d.Token()
+		name, ok := key.(string)
+		var one bundle
+		if err != nil || !ok || d.Decode(&one) != nil {
+			return nil
+		}
+		(*a)[name] = one
+	}
+	return nil
+}
+
+// list is an array of which the first maxItems are read: a small document can have
+// very many, and each takes many times its length in memory.
+type list[T any] struct {
+	items []T
+	more  bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler. An item that is not what it should be
+// is empty.
+func (l *list[T]) UnmarshalJSON(b []byte) error {
+	*l = list[T]{}
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		return nil
+	}
+	for d.More() {
+		if l.more = len(l.items) == maxItems; l.more {
+			return nil
+		}
+		var v T
+		err := d.Decode(&v)
+		var kind *json.UnmarshalTypeError
+		if err != nil && !errors.As(err, &kind) {
+			return nil
+		}
+		l.items = append(l.items, v)
+	}
+	return nil
+}
 
 // text is a string that may be written as a list of lines; what is neither stays
 // the JSON that it is.
@@ -70,12 +146,22 @@ func (t *text) UnmarshalJSON(b []byte) error {
 		*t = text(one)
 		return nil
 	}
-	var lines []string
-	if json.Unmarshal(b, &lines) == nil {
-		*t = text(strings.Join(lines, ""))
+	*t = text(b)
+	d := json.NewDecoder(bytes.NewReader(b))
+	if first, err := d.Token(); err != nil || first != json.Delim('[') {
 		return nil
 	}
-	*t = text(b)
+	var lines strings.Builder
+	for d.More() {
+		if next, err := d.Token(); err != nil {
+			return nil
+		} else if line, ok := next.(string); ok {
+			lines.WriteString(line)
+		} else {
+			return nil // an array of other things
+		}
+	}
+	*t = text(lines.String())
 	return nil
 }
 

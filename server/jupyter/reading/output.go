@@ -20,8 +20,8 @@ func (p *page) output(o *output) {
 		}
 		p.terminal(class, string(o.Text))
 	case "error":
-		lines := make([]string, 0, len(o.Traceback))
-		for _, l := range o.Traceback {
+		lines := make([]string, 0, len(o.Traceback.items))
+		for _, l := range o.Traceback.items {
 			lines = append(lines, string(l))
 		}
 		if len(lines) == 0 {

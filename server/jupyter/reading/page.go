@@ -50,17 +50,20 @@ func Page(ctx context.Context, nb []byte, title string) ([]byte, error) {
 	p := &page{language: n.language(), until: time.Now().Add(colouring), left: layingOut}
 	fmt.Fprintf(&p.b, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"+
 		"<meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"robots\" content=\"noindex, nofollow\">\n<meta name=\"referrer\" content=\"no-referrer\">\n<title>%s</title>\n<style>%s</style>\n</head>\n<body>\n<main>\n", html.EscapeString(title), style)
-	for i := range n.Cells {
+	cells := n.Cells.items
+	for i := range cells {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if i == maxCells || p.b.Len() > maxPage {
-			p.note(fmt.Sprintf("%d more cells are not shown: the notebook is too large for this page.", len(n.Cells)-i))
+		if n.Cells.more = n.Cells.more || p.b.Len() > maxPage; p.b.Len() > maxPage {
 			break
 		}
-		p.cell(&n.Cells[i])
+		p.cell(&cells[i])
 	}
-	if len(n.Cells) == 0 {
+	if n.Cells.more {
+		p.note("More cells are not shown: the notebook is too large for this page.")
+	}
+	if len(cells) == 0 {
 		p.note("The notebook is empty.")
 	}
 	p.b.WriteString("</main>\n</body>\n</html>\n")
@@ -93,12 +96,14 @@ func (p *page) code(c *cell) {
 	fmt.Fprintf(&p.b, "<div class=\"in\"><span class=\"count\" aria-hidden=\"true\">[%s]</span><pre tabindex=\"0\">", html.EscapeString(count))
 	p.source(cut(string(c.Source)))
 	p.b.WriteString("</pre></div>\n")
-	for i := range c.Outputs {
-		if p.b.Len() > maxPage {
-			p.note(fmt.Sprintf("%d more outputs are not shown: the notebook is too large for this page.", len(c.Outputs)-i))
+	for i := range c.Outputs.items {
+		if c.Outputs.more = c.Outputs.more || p.b.Len() > maxPage; p.b.Len() > maxPage {
 			break
 		}
-		p.output(&c.Outputs[i])
+		p.output(&c.Outputs.items[i])
+	}
+	if c.Outputs.more {
+		p.note("More outputs are not shown: there are too many for this page.")
 	}
 	p.b.WriteString("</section>\n")
 }

@@ -2,6 +2,7 @@ package reading
 
 import (
 	"encoding/json"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -92,6 +93,33 @@ func TestNoNotebook(t *testing.T) {
 	got := pageOf(t, m{"nbformat": 4, "metadata": 7, "cells": []any{m{"cell_type": "code", "source": "first", "execution_count": "x"}, code("second")}})
 	if !strings.Contains(got, "second") {
 		t.Error(got)
+	}
+}
+
+// TestManySmallThings: what is small in a file and large in memory is cut.
+func TestManySmallThings(t *testing.T) {
+	many := "[" + strings.Repeat("{},", 4<<20) + "{}]"
+	forms := "{" + strings.Repeat(`"a":1,`, 1<<20) + `"b":2}`
+	for name, in := range map[string]string{
+		"cells":       `{"nbformat":4,"cells":` + many + `}`,
+		"outputs":     `{"nbformat":4,"cells":[{"cell_type":"code","source":"","outputs":` + many + `}]}`,
+		"lines":       `{"nbformat":4,"cells":[{"cell_type":"code","source":[` + strings.Repeat(`"",`, 4<<20) + `""],"outputs":[]}]}`,
+		"numbers":     `{"nbformat":4,"cells":[{"cell_type":"code","source":"","outputs":[{"output_type":"display_data","data":{"application/json":[` + strings.Repeat("1,", 4<<20) + `1]}}]}]}`,
+		"forms":       `{"nbformat":4,"cells":[{"cell_type":"code","source":"","outputs":[{"output_type":"display_data","data":` + forms + `}]}]}`,
+		"attachments": `{"nbformat":4,"cells":[{"cell_type":"markdown","source":"","attachments":` + forms + `}]}`,
+		"tracebacks":  `{"nbformat":4,"cells":[{"cell_type":"code","source":"","outputs":[{"output_type":"error","traceback":` + many + `}]}]}`,
+	} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		page, err := Page(t.Context(), []byte(in), "n")
+		runtime.ReadMemStats(&after)
+		if err != nil || len(page) > 4<<20 {
+			t.Errorf("%s: %d bytes, %v", name, len(page), err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 48*uint64(len(in)) {
+			t.Errorf("%s: %d MiB were taken, one after the other, for %d", name, took>>20, len(in)>>20)
+		}
 	}
 }
 

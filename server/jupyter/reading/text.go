@@ -68,7 +68,7 @@ var flavour = goldmark.New(
 )
 
 // markdown writes Markdown, with the pictures that the cell has attached.
-func (p *page) markdown(s string, attached map[string]bundle) {
+func (p *page) markdown(s string, attached attachments) {
 	if len(s) > maxLaid || p.left <= 0 {
 		p.terminal("out plain", s)
 		return
