@@ -2,6 +2,10 @@ package checkpoint
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -23,6 +27,8 @@ type Place struct {
 type Keys interface {
 	Tenant(ctx context.Context, id string) (vault.Key, error)
 	Project(ctx context.Context, id string) (vault.Key, error)
+	// Server is the key that this server signs with.
+	Server(ctx context.Context) (vault.Key, error)
 }
 
 // Archive keeps checkpoints: a vault for each tenant, in a folder of its own.
@@ -93,6 +99,23 @@ func (a *Archive) openVault(ctx context.Context, tenant string) (*vault.Vault, e
 		return nil, err
 	}
 	return vault.Open(ctx, store, key, vault.Options{Index: filepath.Join(a.Dir, "index-"+tenant), Cache: cacheOf, Limit: a.Limit})
+}
+
+// Sign says to a digest that what has it was written by this server.
+func (a *Archive) Sign(ctx context.Context, digest string) (string, error) {
+	key, err := a.Keys.Server(ctx)
+	if err != nil {
+		return "", err
+	}
+	sum := hmac.New(sha256.New, key[:])
+	sum.Write([]byte("cellar checkpoint artifact\n" + digest))
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// Signed reports whether this server said that to a digest.
+func (a *Archive) Signed(ctx context.Context, digest, signature string) (bool, error) {
+	want, err := a.Sign(ctx, digest)
+	return err == nil && subtle.ConstantTimeCompare([]byte(want), []byte(signature)) == 1, err
 }
 
 // Tenants lists those who have a vault.

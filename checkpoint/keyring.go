@@ -41,6 +41,7 @@ type Keyring struct {
 const (
 	kindTenant  = "tenant"
 	kindProject = "project"
+	kindServer  = "server"
 )
 
 // Tenant implements Keys.
@@ -51,6 +52,11 @@ func (k *Keyring) Tenant(ctx context.Context, id string) (vault.Key, error) {
 // Project implements Keys.
 func (k *Keyring) Project(ctx context.Context, id string) (vault.Key, error) {
 	return k.get(ctx, kindProject, id)
+}
+
+// Server implements Keys.
+func (k *Keyring) Server(ctx context.Context) (vault.Key, error) {
+	return k.get(ctx, kindServer, "artifacts")
 }
 
 func (k *Keyring) get(ctx context.Context, kind, id string) (vault.Key, error) {

@@ -74,7 +74,7 @@ func (s *Server) problemOf(r *http.Request, err error) *problem {
 		b := make([]byte, 6)
 		rand.Read(b)
 		p.ID = hex.EncodeToString(b)
-		s.log.Error("request failed", "id", p.ID, "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", err)
+		s.log.Error("request failed", "id", p.ID, "method", r.Method, "path", forLog(r.URL.Path), "status", p.Status, "error", err)
 		if p.Status == http.StatusInternalServerError {
 			p.Detail = "Something went wrong on our side. The server's log has it under " + p.ID + "."
 		}

@@ -145,8 +145,9 @@ type line struct {
 	path string // empty: the route's own; {p} is a project of the owner's, {o} an operation in it
 	body string
 	want string // who may use it gets this: status and, of an error, its code
-	// Where they differ: what a browser gets, and what whoever is not signed in.
+	// Where they differ: what a browser gets, and whoever is not signed in.
 	cookie, nobody string
+	admin          string // what an administrator gets who does not own the project
 	who            access
 }
 
@@ -361,6 +362,8 @@ func (w *town) line(t *testing.T, v *visitor, route, method, path, who, how stri
 		wanted(t, route, who, how, got, "404 not_found")
 	case method != "GET" && l.who == ofProject && strings.HasPrefix(route, "* ") && how == "cookie":
 		wanted(t, route, who, how, got, "403 apps_origin")
+	case who == "administrator" && l.admin != "":
+		wanted(t, route, who, how, got, l.admin)
 	case how == "cookie" && l.cookie != "":
 		wanted(t, route, who, how, got, l.cookie)
 	default:

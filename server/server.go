@@ -69,6 +69,7 @@ type Server struct {
 	metrics *metrics
 	tickets tickets
 	sockets sockets
+	reads   readings
 	handler http.Handler
 }
 
@@ -124,6 +125,10 @@ func (s *Server) routes() *echo.Echo {
 	at("GET", "/people", s.admin(s.console.People))
 	at("GET", "/machine", s.admin(s.console.Machine))
 	at("GET", "/p/:project", s.projectPage)
+	at("GET", "/s/:secret", s.shared(s.sharedPage))
+	at("GET", "/s/:secret/notebook", s.shared(s.sharedNotebook))
+	at("GET", "/shared/:share", s.shared(s.sharedPage))
+	at("GET", "/shared/:share/notebook", s.shared(s.sharedNotebook))
 	at("GET", "/p/:project/nodes/:node", s.nodePage)
 	e.Any("/static/console/*", echo.WrapHandler(s.console.Static()))
 	if s.lab != nil {
@@ -372,11 +377,18 @@ func (s *Server) notebook(r *http.Request, path string) ([]byte, error) {
 	return m.Content, nil
 }
 
-// tellContents makes a server event of what was done to a file.
+// tellContents makes a server event of what was done to a file, and has links
+// follow it.
 func (s *Server) tellContents(r *http.Request, a contents.Action) {
 	data := map[string]any{"action": a.Name, "path": a.Path}
 	if a.From != "" {
 		data["source_path"] = a.From
+	}
+	switch a.Name {
+	case "rename":
+		s.hub.NotebookMoved(r.Context(), projectOf(r).Project, a.From, a.Path)
+	case "delete":
+		s.hub.NotebookDeleted(r.Context(), projectOf(r).Project, a.Path)
 	}
 	events.Emit(s.hub, projectOf(r).ID, events.Emitted{Schema: events.ContentsService, Data: data})
 }

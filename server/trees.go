@@ -80,6 +80,28 @@ func (t *Trees) Add(_ context.Context, p hub.Project, path string, nb []byte) (s
 	return m.Path, nil
 }
 
+// AddForeign implements hub.Notebooks.
+func (t *Trees) AddForeign(_ context.Context, p hub.Project, path string, nb []byte) (string, error) {
+	tree, err := t.Open(p)
+	if err != nil {
+		return "", err
+	}
+	m, err := tree.AddNotebook(path, nil, nb)
+	if err != nil {
+		return "", err
+	}
+	return m.Path, nil
+}
+
+// PutForeign implements hub.Notebooks.
+func (t *Trees) PutForeign(_ context.Context, p hub.Project, path string, nb []byte) error {
+	tree, err := t.Open(p)
+	if err != nil {
+		return err
+	}
+	return tree.UpdateNotebook(path, nil, func([]byte) ([]byte, error) { return nb, nil })
+}
+
 // Read implements hub.Notebooks.
 func (t *Trees) Read(_ context.Context, p hub.Project, path string) ([]byte, error) {
 	tree, err := t.Open(p)

@@ -37,7 +37,8 @@ type trusts struct {
 }
 
 // of finds what a person trusts. What kernels of a project say is its owner's own
-// doing; an administrator who looks in is not to act for it.
+// doing, unless they began as somebody else's; an administrator who looks in is
+// not to act for it.
 func (t *trusts) of(h *hub.Hub, p hub.Project, person string) *trust {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -46,7 +47,7 @@ func (t *trusts) of(h *hub.Hub, p hub.Project, person string) *trust {
 	}
 	key := [2]string{p.ID, person}
 	if t.open[key] == nil {
-		t.open[key] = &trust{file: filepath.Join(h.LabDir(p.ID), person, "trusted"), own: p.Owner == person}
+		t.open[key] = &trust{file: filepath.Join(h.LabDir(p.ID), person, "trusted"), own: p.Owner == person && !p.Foreign}
 	}
 	return t.open[key]
 }

@@ -60,11 +60,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				if rec.status == 0 {
 					s.Fail(rec, r, err)
 				} else {
-					s.log.Error("panic after the answer had begun", "path", r.URL.Path, "error", err)
+					s.log.Error("panic after the answer had begun", "path", forLog(r.URL.Path), "error", err)
 				}
 			}
 			s.metrics.request(r, rec.status, time.Since(start))
-			s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", rec.status, "took", time.Since(start))
+			s.log.Debug("request", "method", r.Method, "path", forLog(r.URL.Path), "status", rec.status, "took", time.Since(start))
 		}()
 		next.ServeHTTP(rec, r)
 	})

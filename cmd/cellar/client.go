@@ -165,6 +165,11 @@ func (r remote) begin(ctx context.Context, method, path string, in, out any) ([]
 	if _, err := r.do(ctx, method, path, in, &o); err != nil {
 		return nil, err
 	}
+	return r.await(ctx, o, out)
+}
+
+// await waits for the end of an operation that was begun.
+func (r remote) await(ctx context.Context, o operation, out any) ([]byte, error) {
 	said := ""
 	for !o.Done {
 		if o.Message != said && !r.JSON {

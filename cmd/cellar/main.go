@@ -17,16 +17,17 @@ import (
 var version = "dev"
 
 type program struct {
-	Serve   serveCmd   `cmd:"" help:"Run the hub."`
-	Token   tokenCmd   `cmd:"" help:"Print a new API token of the administrator, or of --user."`
-	User    userCmd    `cmd:"" help:"Accounts."`
-	Down    downCmd    `cmd:"" help:"End all that belongs to a data folder: sessions hibernate, or are dropped with --kill."`
-	Doctor  doctorCmd  `cmd:"" help:"Look at this machine: what works, what does not, and what to do about it."`
-	Vault   vaultCmd   `cmd:"" help:"Look after what is stored of checkpoints."`
-	Node    nodeCmd    `cmd:"" help:"Nodes of a project on a server: publish, call, roll back ..."`
-	Alias   aliasCmd   `cmd:"" help:"Aliases of a project on a server: stable names before nodes."`
-	Key     keyCmd     `cmd:"" help:"Keys of those who call the nodes and aliases of a project on a server."`
-	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema, after a copy of it; with --check only list what is to do."`
+	Serve      serveCmd      `cmd:"" help:"Run the hub."`
+	Token      tokenCmd      `cmd:"" help:"Print a new API token of the administrator, or of --user."`
+	User       userCmd       `cmd:"" help:"Accounts."`
+	Down       downCmd       `cmd:"" help:"End all that belongs to a data folder: sessions hibernate, or are dropped with --kill."`
+	Doctor     doctorCmd     `cmd:"" help:"Look at this machine: what works, what does not, and what to do about it."`
+	Vault      vaultCmd      `cmd:"" help:"Look after what is stored of checkpoints."`
+	Checkpoint checkpointCmd `cmd:"" help:"Checkpoints of a server as files: export, import."`
+	Node       nodeCmd       `cmd:"" help:"Nodes of a project on a server: publish, call, roll back ..."`
+	Alias      aliasCmd      `cmd:"" help:"Aliases of a project on a server: stable names before nodes."`
+	Key        keyCmd        `cmd:"" help:"Keys of those who call the nodes and aliases of a project on a server."`
+	Migrate    migrateCmd    `cmd:"" help:"Bring the database to this version's schema, after a copy of it; with --check only list what is to do."`
 
 	Config  kong.ConfigFlag  `help:"A JSON file with values for the flags." placeholder:"FILE"`
 	Version kong.VersionFlag `help:"Print the version."`

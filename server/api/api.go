@@ -56,6 +56,8 @@ func Register(a huma.API, d Deps) {
 	x.webhook()
 	x.checkpoints()
 	x.files()
+	x.artifacts()
+	x.shares()
 	x.nodes()
 	x.aliases()
 	x.keys()

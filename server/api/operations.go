@@ -25,6 +25,9 @@ func (x *api) operation(ctx context.Context, id string) (*hub.Operation, error) 
 	if err != nil {
 		return nil, err
 	}
+	if o.User != "" && o.User == u.ID {
+		return o, nil
+	}
 	if _, err := x.Hub.MayOpen(ctx, u, o.Project); err != nil {
 		_, err = x.Hub.Operations.Get("")
 		return nil, err

@@ -28,6 +28,8 @@ type Archive interface {
 	File(ctx context.Context, p checkpoint.Place, name string) ([]byte, error)
 	SaveFiles(ctx context.Context, p checkpoint.Place, base string, t tree.Taking) (tree.Summary, int64, error)
 	Files(ctx context.Context, p checkpoint.Place) (*tree.Snapshot, error)
+	Sign(ctx context.Context, digest string) (string, error)
+	Signed(ctx context.Context, digest, signature string) (bool, error)
 	Delete(ctx context.Context, p checkpoint.Place) error
 	Tenants() ([]string, error)
 	List(ctx context.Context, tenant string) ([]string, error)

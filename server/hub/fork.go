@@ -49,24 +49,38 @@ func (h *Hub) Fork(ctx context.Context, u User, from Project, c Checkpoint, name
 	if err := h.mayGrow(ctx, u.ID, "", s.Summary().Bytes); err != nil {
 		return out, err
 	}
-	p, err := h.CreateProject(ctx, u, name, func(dir string) error { // until it is whole: see sweepUnfinished
+	err = h.makeProject(ctx, Project{Name: name, Owner: u.ID, Foreign: from.Owner != u.ID}, func(p Project) error {
+		out.Project = p.ID
+		if err := h.fillFork(ctx, from, p, c, m, s, o, &out); err != nil {
+			return err
+		}
+		return h.step("fork.filled")
+	})
+	if err != nil {
+		return Forked{}, err
+	}
+	return out, nil
+}
+
+// makeProject makes a project that is there whole or, if fill fails or the hub
+// ends meanwhile, not at all.
+func (h *Hub) makeProject(ctx context.Context, like Project, fill func(Project) error) error {
+	p, err := h.createProject(ctx, like, func(dir string) error { // until it is whole: see sweepUnfinished
 		return os.WriteFile(filepath.Join(filepath.Dir(dir), unfinished), nil, 0o600)
 	})
 	if err != nil {
-		return out, err
+		return err
 	}
-	out.Project = p.ID
-	err = h.fillFork(ctx, from, p, c, m, s, o, &out)
-	if err == nil {
-		err = h.step("fork.filled")
+	if err = fill(p); err == nil {
+		err = ctx.Err() // whoever cancels it is not told that it is there
 	}
 	if err == nil {
 		err = os.Remove(filepath.Join(h.projectDir(p.ID), unfinished))
 	}
 	if err != nil {
-		return Forked{}, errors.Join(err, h.DeleteProject(context.WithoutCancel(ctx), p))
+		return errors.Join(err, h.DeleteProject(context.WithoutCancel(ctx), p))
 	}
-	return out, nil
+	return nil
 }
 
 // unfinished marks the folder of a project that is being made from a checkpoint.
@@ -112,7 +126,7 @@ func (h *Hub) fillFork(ctx context.Context, from, p Project, c Checkpoint, m man
 		return err
 	}
 	o.Step(0.9, "Making a session")
-	if err := h.forkSession(ctx, from, p, c, n, m, rec, out.Notebook); err != nil {
+	if err := h.forkSession(ctx, from.ID, p, c, n, m, rec, out.Notebook, nil); err != nil {
 		return err
 	}
 	out.Kernel = rec.ID
@@ -163,29 +177,47 @@ func (h *Hub) forkFiles(ctx context.Context, p Project, s *tree.Snapshot, out *F
 // forkCheckpoint makes a checkpoint of the new project: the dump by hard links,
 // for the new project's users.
 func (h *Hub) forkCheckpoint(from, p Project, c Checkpoint, m manifest, id kernel.ID) (Checkpoint, error) {
-	n := c
-	n.ID, n.Project, n.Kernel, n.Parent, n.Kind, n.Pinned, n.Stored, n.CreatedAt = newID(), p.ID, id, "", KindManual, true, false, time.Now()
-	n.Files = FilesKept{State: FilesPending}
-	dir := h.vaultDir(n.ID)
+	n := h.forkedFrom(p, c, id)
 	if err := linkFiles(h.dumpDir(c.ID), h.dumpDir(n.ID)); err != nil {
 		return n, err
 	}
-	if err := os.Chmod(dir, 0o711); err != nil {
-		return n, err
-	}
-	if err := criu.Rebase(h.dumpDir(n.ID), from.UIDBase, p.UIDBase, idRange); err != nil {
-		return n, fault.Wrap(fault.Unavailable, "checkpoint_damaged", "The checkpoint's users cannot be made those of another project.", err)
-	}
-	if err := copyTree(filepath.Join(h.vaultDir(c.ID), "journal"), filepath.Join(dir, "journal"), -1, h.JournalQuota+1<<30); err != nil {
+	if err := copyTree(filepath.Join(h.vaultDir(c.ID), "journal"), filepath.Join(h.vaultDir(n.ID), "journal"), -1, h.JournalQuota+1<<30); err != nil {
 		return n, err
 	}
 	nb, err := os.ReadFile(filepath.Join(h.vaultDir(c.ID), "notebook.ipynb"))
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "notebook.ipynb"), nb, 0o600)
-	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return n, err
 	}
+	return h.finishFork(p, c, n, m, from.UIDBase, nb)
+}
+
+// forkedFrom describes the checkpoint of a new project that goes on from c.
+func (h *Hub) forkedFrom(p Project, c Checkpoint, id kernel.ID) Checkpoint {
+	n := c
+	n.ID, n.Project, n.Kernel, n.Parent, n.Kind, n.Pinned, n.Stored, n.CreatedAt = newID(), p.ID, id, "", KindManual, true, false, time.Now()
+	n.Files = FilesKept{}
+	if h.keepsFiles() {
+		n.Files.State = FilesPending
+	}
+	return n
+}
+
+// finishFork makes a checkpoint of the new project n of a folder with dump and
+// journal, which are of the range of user IDs that begins at base.
+func (h *Hub) finishFork(p Project, c, n Checkpoint, m manifest, base uint32, nb []byte) (Checkpoint, error) {
+	dir := h.vaultDir(n.ID)
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return n, err
+	}
+	if err := criu.Rebase(h.dumpDir(n.ID), base, p.UIDBase, idRange); err != nil {
+		return n, fault.Wrap(fault.Unavailable, "checkpoint_damaged", "The checkpoint's users cannot be made those of another project.", err)
+	}
+	if nb != nil {
+		if err := os.WriteFile(filepath.Join(dir, "notebook.ipynb"), nb, 0o600); err != nil {
+			return n, err
+		}
+	}
+	var err error
 	if n.Size, err = sizeOf(dir); err != nil {
 		return n, err
 	}
@@ -226,6 +258,9 @@ func (h *Hub) forkNotebook(ctx context.Context, p Project, n Checkpoint) (string
 	if err != nil {
 		return "", err
 	}
+	if p.Foreign {
+		return h.putForeign(ctx, p, n.Notebook, nb)
+	}
 	err = h.Notebooks.Update(ctx, p, n.Notebook, func([]byte) ([]byte, error) { return nb, nil })
 	if errors.Is(err, fault.NotFound) {
 		return h.Notebooks.Add(ctx, p, path.Base(n.Notebook), nb)
@@ -233,8 +268,19 @@ func (h *Hub) forkNotebook(ctx context.Context, p Project, n Checkpoint) (string
 	return n.Notebook, err
 }
 
+// putForeign writes a notebook of somebody else's where it was, or beside what is
+// there now.
+func (h *Hub) putForeign(ctx context.Context, p Project, name string, nb []byte) (string, error) {
+	err := h.Notebooks.PutForeign(ctx, p, name, nb)
+	if errors.Is(err, fault.NotFound) {
+		return h.Notebooks.AddForeign(ctx, p, path.Base(name), nb)
+	}
+	return name, err
+}
+
 // forkSession makes the kernel that sleeps in the checkpoint, and its session.
-func (h *Hub) forkSession(ctx context.Context, from, p Project, c, n Checkpoint, m manifest, rec Kernel, notebook string) error {
+// info is what the kernel says of itself, if the one it comes from cannot be asked.
+func (h *Hub) forkSession(ctx context.Context, from string, p Project, c, n Checkpoint, m manifest, rec Kernel, notebook string, info json.RawMessage) error {
 	l := h.newLive(rec)
 	release, err := l.take(ctx)
 	if err != nil {
@@ -244,14 +290,22 @@ func (h *Hub) forkSession(ctx context.Context, from, p Project, c, n Checkpoint,
 	if err := h.fillBranch(p, l, n, m); err != nil {
 		return errors.Join(err, l.clear())
 	}
-	if old, err := h.Live(from.ID, c.Kernel); err == nil { // what any kernel of its kind says of itself
-		if old.recalls(infoFile, &l.info); l.info != nil {
-			if err := l.remember(infoFile, l.info); err != nil {
-				return errors.Join(err, l.clear())
-			}
+	l.info = info
+	if old, err := h.Live(from, c.Kernel); err == nil { // what any kernel of its kind says of itself
+		old.recalls(infoFile, &l.info)
+	}
+	if l.info != nil {
+		if err := l.remember(infoFile, l.info); err != nil {
+			return errors.Join(err, l.clear())
 		}
 	}
-	if err := h.Store.PutKernel(ctx, l.Record()); err != nil {
+	return h.putForked(ctx, p, l, notebook)
+}
+
+// putForked puts the kernel of a new project on record, with its session.
+func (h *Hub) putForked(ctx context.Context, p Project, l *Live, notebook string) error {
+	rec := l.Record()
+	if err := h.Store.PutKernel(ctx, rec); err != nil {
 		return errors.Join(err, l.clear())
 	}
 	h.mu.Lock()

@@ -28,6 +28,12 @@ type Notebooks interface {
 	// Add makes a new notebook of one in memory form and answers its path: that of
 	// the argument, or a like one when there is such a file.
 	Add(ctx context.Context, p Project, path string, nb []byte) (string, error)
+	// AddForeign is Add for a notebook that somebody else wrote: none of its outputs
+	// is trusted.
+	AddForeign(ctx context.Context, p Project, path string, nb []byte) (string, error)
+	// PutForeign rewrites a notebook with one that somebody else wrote. A missing
+	// file is fault.NotFound.
+	PutForeign(ctx context.Context, p Project, path string, nb []byte) error
 	// Read returns a notebook in memory form.
 	Read(ctx context.Context, p Project, path string) ([]byte, error)
 }
@@ -104,6 +110,8 @@ type Hub struct {
 	measures    measures
 	templates   templates
 	origins     map[string]Origin // that checkpoints may come from; not changed after Open
+	sharing     sharing
+	exports     deeds // one at a time in a project: it reads all of a checkpoint twice
 
 	since time.Time // when this hub began
 
@@ -149,6 +157,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
 	}
 	h.sweepVariables()
+	h.sweepImports()
 	h.wg.Go(func() { h.sweepUnfinished(h.ctx) })
 	h.wg.Go(h.watch)
 	h.wg.Go(h.deliver)
@@ -175,6 +184,7 @@ func (h *Hub) Close() {
 	h.Operations.wg.Wait() // a switch under way is finished, not cut
 	h.nodes.close()
 	h.noteKeys(context.WithoutCancel(h.ctx))
+	h.noteShares(h.ctx)
 	h.stop()
 	for _, l := range list {
 		l.unlink()

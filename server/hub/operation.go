@@ -14,7 +14,8 @@ import (
 // followed and cancelled.
 type Operation struct {
 	ID      string
-	Project string
+	Project string // who may open it sees the operation
+	User    string // or this person alone, of an operation in no project of theirs
 
 	mu      sync.Mutex
 	state   OperationState
@@ -104,8 +105,17 @@ const (
 // Begin runs do on a context of its own: the caller may go away. what names the
 // action for the log.
 func (os *Operations) Begin(ctx context.Context, project, what string, do func(context.Context, *Operation) (any, error)) *Operation {
+	return os.begin(ctx, project, "", what, do)
+}
+
+// BeginFor is Begin for what a person does in no project that is theirs.
+func (os *Operations) BeginFor(ctx context.Context, u User, what string, do func(context.Context, *Operation) (any, error)) *Operation {
+	return os.begin(ctx, "", u.ID, what, do)
+}
+
+func (os *Operations) begin(ctx context.Context, project, user, what string, do func(context.Context, *Operation) (any, error)) *Operation {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	o := &Operation{ID: newID(), Project: project, changed: make(chan struct{}), cancel: cancel}
+	o := &Operation{ID: newID(), Project: project, User: user, changed: make(chan struct{}), cancel: cancel}
 	o.state.ID = o.ID
 	os.mu.Lock()
 	os.sweep()

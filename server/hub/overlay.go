@@ -36,6 +36,11 @@ func (o Overlay) Loaded(path string, nb []byte) []byte {
 	})
 }
 
+// Peek is Loaded for who will not save: nothing is noted.
+func (o Overlay) Peek(path string, nb []byte) []byte {
+	return o.lay(path, nb, func(*Run, map[string]json.RawMessage) bool { return true })
+}
+
 // Saving returns what is to be written when a client saves nb. A run that the
 // client has seen the end of is the client's to keep or clear; any other run
 // wins over what the client has.

@@ -63,20 +63,26 @@ func checkName(name string) (string, error) {
 
 // CreateProject makes a project for its owner. A taken ID gets -2, -3 ...
 func (h *Hub) CreateProject(ctx context.Context, owner User, name string, seed func(dir string) error) (Project, error) {
-	name, err := checkName(name)
-	if err != nil {
+	return h.createProject(ctx, Project{Name: name, Owner: owner.ID}, seed)
+}
+
+// createProject is CreateProject for one with more than a name.
+func (h *Hub) createProject(ctx context.Context, like Project, seed func(dir string) error) (Project, error) {
+	var err error
+	if like.Name, err = checkName(like.Name); err != nil {
 		return Project{}, err
 	}
-	if err := h.mayGrow(ctx, owner.ID, "", 1); err != nil {
+	if err := h.mayGrow(ctx, like.Owner, "", 1); err != nil {
 		return Project{}, err
 	}
-	base := slug(name)
+	base := slug(like.Name)
 	for n := 1; n < 1000; n++ {
 		id := base
 		if n > 1 {
 			id = fmt.Sprintf("%s-%d", base, n)
 		}
-		p, err := h.Store.AddProject(ctx, Project{ID: id, Name: name, Owner: owner.ID, CreatedAt: time.Now()})
+		like.ID, like.CreatedAt = id, time.Now()
+		p, err := h.Store.AddProject(ctx, like)
 		if errors.Is(err, fault.Conflict) {
 			continue
 		}

@@ -45,6 +45,7 @@ type Project struct {
 	CreatedAt time.Time
 	Autosave  string        // see Settings
 	Idle      time.Duration // see Settings
+	Foreign   bool          // it began with somebody else's kernel or packages: what its kernels say is not its owner's own doing
 }
 
 // Kernel is one interpreter's record.
@@ -188,6 +189,30 @@ type Key struct {
 	CreatedAt time.Time
 }
 
+// Share shows a notebook, or what a checkpoint has, to others by a link. The
+// link's secret is told once. One that is revoked has no record.
+type Share struct {
+	ID         string
+	Project    string
+	Checkpoint string // empty: the notebook as it is when it is looked at
+	Hash       []byte
+	Name       string
+	Notebook   string
+	Audience   string   // see AudienceAnyone
+	People     []string // IDs of the named
+	Copies     string   // what a copy has, see CopyNotebook
+	Author     string   // the person's name at the time
+	CreatedAt  time.Time
+	ExpiresAt  time.Time // zero: never
+	Opens
+}
+
+// Opens is how often something was opened, and when last.
+type Opens struct {
+	Opened   int64
+	OpenedAt time.Time
+}
+
 // Store keeps the records. Get methods answer fault.NotFound, adding what is
 // there already fault.Conflict.
 type Store interface {
@@ -262,6 +287,18 @@ type Store interface {
 	// UseCallKeys notes day, calls and last use of keys that are there.
 	UseCallKeys(ctx context.Context, list []Key) error
 	DeleteCallKey(ctx context.Context, id string) error
+
+	// AddShare answers fault.Exhausted when a project would have more than limit,
+	// and fault.NotFound when the project or the checkpoint is gone.
+	AddShare(ctx context.Context, s Share, limit int) error
+	Share(ctx context.Context, id string) (Share, error)
+	ShareByHash(ctx context.Context, hash []byte) (Share, error)
+	Shares(ctx context.Context, project string) ([]Share, error)    // newest first
+	SharesFor(ctx context.Context, user string) ([]Share, error)    // that name the user, newest first
+	OpenedShares(ctx context.Context, list map[string]Opens) error  // adds to what is on record
+	MoveShares(ctx context.Context, project, from, to string) error // of notebooks at or below a path
+	DropShares(ctx context.Context, project, path string) error     // the same; none is no error
+	DeleteShare(ctx context.Context, project, id string) error
 
 	PutWebhook(ctx context.Context, w Webhook) error
 	Webhooks(ctx context.Context) ([]Webhook, error)

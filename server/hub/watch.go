@@ -40,6 +40,7 @@ func (h *Hub) watch() {
 				l.keepTimings()
 			}
 			h.noteKeys(h.ctx)
+			h.noteShares(h.ctx)
 		case <-tick.C:
 			for _, l := range h.LiveOf("") {
 				h.measure(l)

@@ -9,11 +9,11 @@ import (
 	"cellar/server/hub"
 )
 
-const projectColumns = "id, name, owner, uid_base, created_at, autosave, idle"
+const projectColumns = "id, name, owner, uid_base, created_at, autosave, idle, foreign_state"
 
 func scanProject(r row) (p hub.Project, err error) {
 	var created, idle int64
-	err = r.Scan(&p.ID, &p.Name, &p.Owner, &p.UIDBase, &created, &p.Autosave, &idle)
+	err = r.Scan(&p.ID, &p.Name, &p.Owner, &p.UIDBase, &created, &p.Autosave, &idle, &p.Foreign)
 	p.CreatedAt, p.Idle = at(created), time.Duration(idle)*time.Second
 	return p, err
 }
@@ -32,7 +32,7 @@ func (s *Store) AddProject(ctx context.Context, p hub.Project) (hub.Project, err
 	if err := tx.QueryRowContext(ctx, "UPDATE ranges SET last_uid_base = MAX(last_uid_base + 65536, ?) RETURNING last_uid_base", firstUID).Scan(&p.UIDBase); err != nil {
 		return p, classify(err)
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?,?,?,?,?,?,?)", p.ID, p.Name, p.Owner, p.UIDBase, ms(p.CreatedAt), p.Autosave, int64(p.Idle/time.Second)); err != nil {
+	if _, err := tx.ExecContext(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?,?,?,?,?,?,?,?)", p.ID, p.Name, p.Owner, p.UIDBase, ms(p.CreatedAt), p.Autosave, int64(p.Idle/time.Second), p.Foreign); err != nil {
 		return p, classify(err)
 	}
 	return p, classify(tx.Commit())

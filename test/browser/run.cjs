@@ -15,6 +15,7 @@ const { lines } = require('./checks/lines.cjs');
 const manners = require('./checks/manners.cjs');
 const packages = require('./checks/packages.cjs');
 const serving = require('./checks/serving.cjs');
+const { sharing } = require('./checks/sharing.cjs');
 const tour = require('./checks/tour.cjs');
 const variables = require('./checks/variables.cjs');
 const widgets = require('./checks/widgets.cjs');
@@ -38,6 +39,7 @@ const GROUPS = [
   [8, manners.keyboard],
   [8, manners.console],
   [14, serving.nodePage],
+  [15, sharing],
   [11, back.marks],
   [11, back.notifications],
   [11, back.dark],

@@ -12,6 +12,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // Policy is the Content-Security-Policy under which every page works: no inline script, style
@@ -39,6 +40,29 @@ type ProjectInfo struct{ ID, Name string }
 // NodeInfo names the node of a node's page.
 type NodeInfo struct{ ID, Name string }
 
+// SharedInfo is what the page of a shared notebook tells.
+type SharedInfo struct {
+	Name     string // of the notebook's file
+	Label    string // what its owner calls it
+	Owner    string
+	At       time.Time // of when it is; zero: of now
+	Copies   string    // what a copy has: notebook, files, state
+	Secret   string    // of its link, or
+	ID       string    // its own
+	Frame    string    // address of the notebook
+	Sandbox  string    // of the frame
+	SignIn   string    // address that leads back here
+	SignedIn bool
+}
+
+// When is the moment that is shown, in words.
+func (s SharedInfo) When() string {
+	if s.At.IsZero() {
+		return "as it is now"
+	}
+	return "as it was on " + s.At.UTC().Format("2 January 2006, 15:04 UTC")
+}
+
 // Console renders the pages and serves what belongs to them.
 type Console struct {
 	pages  map[string]*template.Template
@@ -46,7 +70,7 @@ type Console struct {
 }
 
 // pageNames lists the templates beside layout.html; each defines "content".
-var pageNames = []string{"home", "project", "node", "sessions", "account", "people", "machine", "signin", "firstpassword", "error"}
+var pageNames = []string{"home", "project", "node", "sessions", "account", "people", "machine", "signin", "firstpassword", "error", "shared", "notshared"}
 
 // New parses the templates and hashes the static files.
 func New() (*Console, error) {
@@ -80,6 +104,8 @@ type view struct {
 	Module  string // the page's ES module, without .js; empty for none
 	Project ProjectInfo
 	Node    NodeInfo
+	Shared  SharedInfo
+	Bare    bool // without navigation and forms
 	Next    string
 	Message string
 	Detail  string
@@ -118,7 +144,9 @@ func (c *Console) render(w http.ResponseWriter, status int, page string, v view)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
+	if h.Get("Referrer-Policy") == "" {
+		h.Set("Referrer-Policy", "same-origin")
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // whoever asked may be gone
 }

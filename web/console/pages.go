@@ -46,6 +46,21 @@ func (c *Console) Machine(w http.ResponseWriter, _ *http.Request, p Page) {
 	c.render(w, http.StatusOK, "machine", view{Page: p, Title: "Machine", Section: "machine", Module: "machine"})
 }
 
+// Shared shows a notebook that somebody shares, in a frame that has no part in this page's origin.
+func (c *Console) Shared(w http.ResponseWriter, _ *http.Request, p Page, s SharedInfo) {
+	module := ""
+	if p.Person != nil {
+		module = "shared"
+	}
+	c.render(w, http.StatusOK, "shared", view{Page: p, Title: s.Name, Module: module, Bare: true, Shared: s})
+}
+
+// NotShared says that a link shows nothing to whoever opens it, in the same words whatever the reason.
+// Who is not signed in is offered to, and comes back to next.
+func (c *Console) NotShared(w http.ResponseWriter, _ *http.Request, p Page, detail, next string) {
+	c.render(w, http.StatusNotFound, "notshared", view{Page: p, Title: "Nothing here", Detail: detail, Bare: true, Next: local(p.Base, next)})
+}
+
 // SignIn asks for name and password. The form goes to {base}/signin by POST with name,
 // password, next and _xsrf. Message, when there is one, says why the last attempt failed.
 func (c *Console) SignIn(w http.ResponseWriter, _ *http.Request, p Page, next, message string, status int) {

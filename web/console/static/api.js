@@ -71,13 +71,14 @@ async function problemOf(response) {
 
 async function request(method, url, body, signal) {
   const headers = { Accept: "application/json" };
+  const file = body instanceof Blob;
   if (method !== "GET") headers["X-XSRFToken"] = xsrf();
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (body !== undefined) headers["Content-Type"] = file ? "application/x-tar" : "application/json";
   let response;
   try {
     response = await fetch(`${base}/api/v1/${url}`, {
       method, headers, signal, credentials: "same-origin", cache: "no-store",
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined || file ? body : JSON.stringify(body),
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;

@@ -49,6 +49,8 @@ function checkpointRow(project, checkpoint, look) {
   const back = button("Go back to this …", "", () => apply());
   const forked = button("New project …", "quiet", () => fork());
   const branched = button("Branch", "quiet", () => branch());
+  const shown = button("Share …", "quiet", () => project.share({ checkpoint }));
+  const saved = button("Export …", "quiet", () => save());
   const gone = button("Delete …", "quiet", () => remove());
   const changed = h("div", {});
   const details = h("details", {}, h("summary", {}, "What changed"), changed);
@@ -56,7 +58,7 @@ function checkpointRow(project, checkpoint, look) {
   const el = h("li", { class: "on-timeline" }, place, h("div", { class: "card checkpoint" },
     h("div", { class: "line" },
       h("div", { class: "what" }, h("div", { class: "line tight" }, name, kind, now), h("p", { class: "sub" }, created, about)),
-      h("div", { class: "actions" }, back, branched, forked, gone)),
+      h("div", { class: "actions" }, back, branched, forked, shown, saved, gone)),
     details, bar.el, trouble));
   const url = (deed = "") => project.api(path`/checkpoints/${checkpoint.id}` + deed);
 
@@ -143,10 +145,23 @@ function checkpointRow(project, checkpoint, look) {
     }
   }
 
+  /** The checkpoint as a file; the browser saves it. */
+  async function save() {
+    const picked = await ask({
+      title: "Export this checkpoint?", action: "Export",
+      body: [
+        h("p", {}, "One file with the notebook, the project’s files and the installed packages of that moment. “Import …” on the page of projects makes a project of it, here or on another server."),
+        tick("state", "With the state of the kernel. Everything in its memory is in the file then: variables, passwords, keys and tokens too. Only this server brings it back to life."),
+      ],
+      run: async (form) => ({ state: form.elements.state.checked }),
+    });
+    if (picked) location.assign(`${base}/api/v1/${url("/export")}?state=${picked.state}`);
+  }
+
   async function remove() {
     const done = await ask({
       title: "Delete this checkpoint?", action: "Delete", danger: true,
-      body: [h("p", {}, "Nobody can go back to it afterwards. The kernel and its notebook stay as they are.")],
+      body: [h("p", {}, "Nobody can go back to it afterwards, and links to it show nothing any more. The kernel and its notebook stay as they are.")],
       run: async () => { await api("DELETE", url()); return true; },
     });
     if (done) {
@@ -161,6 +176,8 @@ function checkpointRow(project, checkpoint, look) {
     setText(name, c.name || c.notebook || word || c.id);
     setText(kind, word);
     setWhen(created, c.created_at, "some time ago");
+    shown.hidden = !c.notebook;
+    saved.hidden = c.files?.state === "pending";
     forked.hidden = c.files?.state !== "kept";
     branched.hidden = c.kind === "variables";
     now.hidden = !c.here;

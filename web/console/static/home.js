@@ -2,7 +2,8 @@
 
 import { get, list } from "./api.js";
 import { button, byId, empty, every, h, listOf, part, plural, rows, say, setText, setWhen } from "./dom.js";
-import { createProject, deleteProject, labOf, pageOf } from "./projects.js";
+import { sharedWithMe } from "./shares.js";
+import { createProject, deleteProject, importProject, labOf, pageOf } from "./projects.js";
 
 const grid = h("ul", { class: "grid" });
 const none = h("p", { class: "help", hidden: true }, "No project has that in its name.");
@@ -82,6 +83,10 @@ const look = part(byId("projects"), {
 });
 
 byId("create").addEventListener("click", createProject);
+byId("import").addEventListener("click", importProject);
 find.addEventListener("input", () => show(items));
 look();
 every(10_000, look);
+const shared = () => sharedWithMe(byId("shared-with-me")).catch(() => {}); // the projects are shown all the same
+shared();
+every(30_000, shared);

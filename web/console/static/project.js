@@ -9,6 +9,7 @@ import { nodesPart } from "./nodes.js";
 import { packagesPart } from "./packages.js";
 import { deleteProject } from "./projects.js";
 import { settingsPart } from "./settings.js";
+import { sharesPart } from "./shares.js";
 import { storagePart } from "./storage.js";
 import { webhookPart } from "./webhook.js";
 
@@ -23,6 +24,7 @@ const configurations = list("configurations", { quiet: true })
   .catch(() => {}); // the kernels are shown all the same
 
 const checkpoints = checkpointsPart(project);
+const shares = sharesPart(project);
 const nodes = nodesPart(project);
 const aliases = aliasesPart(project, {});
 const packages = packagesPart(project);
@@ -64,12 +66,14 @@ storagePart(project);
 webhookPart(project);
 kernels.look();
 checkpoints.look();
+shares.look();
 nodes.look();
 aliases.look();
 packages.look();
 configurations.then(() => kernels.again());
 every(5000, kernels.look);
 every(15_000, checkpoints.look);
+every(15_000, shares.look);
 every(5000, nodes.look);
 every(15_000, aliases.look);
 every(15_000, packages.look);

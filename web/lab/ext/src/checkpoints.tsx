@@ -13,6 +13,7 @@ import * as lineage from './lineage';
 import { family, layOut } from './lineage';
 import { bringVariables } from './portable';
 import { track } from './progress';
+import { share } from './share';
 import { Timeline, widthOf } from './timeline';
 import { CurrentKernel } from './watch';
 
@@ -266,12 +267,17 @@ export class CheckpointPanel extends ReactWidget {
       isEnabled: () => checkpoint.files?.state === 'kept',
       execute: () => this._newProject(checkpoint)
     });
+    commands.addCommand('share', {
+      label: 'Share by a link…',
+      isEnabled: () => !!checkpoint.notebook,
+      execute: () => share({ checkpoint })
+    });
     commands.addCommand('rename', {
       label: checkpoint.pinned ? 'Rename…' : 'Keep under a name…',
       execute: () => this._rename(checkpoint)
     });
     commands.addCommand('delete', { label: 'Delete…', execute: () => this._delete(checkpoint) });
-    this._openMenuOf(commands, ['branch', 'compare', 'files', 'project', 'rename', 'delete'], box);
+    this._openMenuOf(commands, ['branch', 'compare', 'files', 'project', 'share', 'rename', 'delete'], box);
   }
 
   private _openMenuOf(commands: CommandRegistry, names: string[], box: DOMRect): void {
@@ -360,7 +366,7 @@ function Row({ row, width, here, foreign, onApply, onBranch, onMore }: RowProps)
         )}
         <button
           className="jp-mod-minimal cellar-IconButton"
-          title="More: branch, compare, files, new project, rename, delete"
+          title="More: branch, compare, files, new project, share, rename, delete"
           aria-label={`More for ${c.name}`}
           aria-haspopup="menu"
           onClick={e => onMore(e.currentTarget.getBoundingClientRect())}

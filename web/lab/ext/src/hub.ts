@@ -439,6 +439,30 @@ export async function content(checkpoint: string, file: { path: string; raw?: st
   }
   return response.arrayBuffer();
 }
+
+/** Who a link is for. */
+export type Audience = 'anyone' | 'people' | 'named';
+/** What a copy has. */
+export type Copies = 'notebook' | 'files' | 'state';
+
+export interface ShareRequest {
+  name: string;
+  notebook?: string;
+  checkpoint?: string;
+  audience: Audience;
+  people?: string[];
+  /** 0: never */
+  expires_seconds: number;
+  copies?: Copies;
+}
+
+export interface MadeShare {
+  id: string;
+  /** told this once */
+  url: string;
+}
+
+export const share = (what: ShareRequest) => request<MadeShare>('POST', inProject('shares'), what);
 export const branchCheckpoint = (checkpoint: string) =>
   request<Operation<Branched>>('POST', ofCheckpoint(checkpoint, '/branch'));
 export const renameCheckpoint = (checkpoint: string, name: string) =>

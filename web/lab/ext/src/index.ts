@@ -27,6 +27,7 @@ import { offerUndo } from './restart';
 import { keepRoom } from './room';
 import { watchRuns } from './runs';
 import { keepSaved } from './saving';
+import { share } from './share';
 import { KernelUse } from './status';
 import { SWITCH_ARGUMENTS, WITHOUT_ARGUMENTS } from './schema';
 import { VariablePanel } from './variables';
@@ -220,6 +221,31 @@ const versions: JupyterFrontEndPlugin<void> = {
   }
 };
 
+const sharing: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:share',
+  description: 'Shares the current notebook by a link.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker) => {
+    app.commands.addCommand('cellar:share', {
+      label: 'Share Notebook by a Link…',
+      caption: 'Others read it with its outputs, and may make a copy of their own',
+      isEnabled: () => !!hub.project && !!tracker.currentWidget,
+      execute: async () => {
+        const context = tracker.currentWidget?.context;
+        if (!context) {
+          return;
+        }
+        if (context.model.dirty) {
+          await context.save(); // what is shown is the file
+        }
+        await share({ notebook: context.path });
+      }
+    });
+    tracker.currentChanged.connect(() => app.commands.notifyCommandChanged('cellar:share'));
+  }
+};
+
 const variables: JupyterFrontEndPlugin<void> = {
   id: '@cellar/lab:variables',
   description: 'The panel of variables.',
@@ -401,9 +427,9 @@ const plugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ICommandPalette],
   activate: (_: JupyterFrontEnd, palette: ICommandPalette | null) => {
-    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'show-variables', 'undo-cell', 'hibernate', 'resume', 'keep-awake', 'keep-variables', 'publish', 'notify', 'sessions', 'home'];
+    const commands = ['switch', 'save-checkpoint', 'show-checkpoints', 'show-variables', 'undo-cell', 'hibernate', 'resume', 'keep-awake', 'keep-variables', 'publish', 'share', 'notify', 'sessions', 'home'];
     commands.forEach(name => palette?.addItem({ command: `cellar:${name}`, category: 'Cellar' }));
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, versions, variables, publish, runs, marks, notify, restart, died, saving, language, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, versions, sharing, variables, publish, runs, marks, notify, restart, died, saving, language, wording, status, home, plugin];

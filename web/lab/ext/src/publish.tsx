@@ -1,9 +1,10 @@
 // A cell becomes a node: what goes in and out, its name; then its address and key.
-import { Clipboard, Dialog, Notification, ReactWidget } from '@jupyterlab/apputils';
+import { Dialog, Notification, ReactWidget } from '@jupyterlab/apputils';
 import { ICellModel } from '@jupyterlab/cells';
 import { NotebookPanel } from '@jupyterlab/notebook';
-import { addIcon, copyIcon, deleteIcon, LabIcon } from '@jupyterlab/ui-components';
+import { addIcon, deleteIcon, LabIcon } from '@jupyterlab/ui-components';
 import { useId } from 'react';
+import { Copied } from './copied';
 import { launch } from './dialog';
 import * as hub from './hub';
 import { kernelOf } from './watch';
@@ -372,28 +373,3 @@ class ResultBody extends ReactWidget {
     );
   }
 }
-
-interface CopiedProps {
-  label: string;
-  name: string;
-  text: string;
-  note?: string;
-}
-
-const Copied = ({ label, name, text, note }: CopiedProps) => (
-  <section className="cellar-Copied" data-name={name}>
-    <h3>
-      {label}
-      {note && <small>{note}</small>}
-    </h3>
-    <pre tabIndex={0}>{text}</pre>
-    <button
-      type="button"
-      className="jp-mod-styled cellar-IconButton"
-      title={`Copy the ${label.toLowerCase()}`}
-      onClick={() => Clipboard.copyToSystem(text)}
-    >
-      <copyIcon.react tag="span" />
-    </button>
-  </section>
-);
