@@ -50,6 +50,7 @@ type nodePublishCmd struct {
 	Node          string `help:"ID of the node that gets the revision, where several have the name."`
 	Configuration string `help:"Configuration of the instances; the kernel's if left out."`
 	Note          string `help:"What is new."`
+	Checkpoint    string `help:"ID of a checkpoint whose state is published, instead of the kernel's of this moment."`
 }
 
 func (c *nodePublishCmd) Run(ctx context.Context, out io.Writer) error {
@@ -57,6 +58,9 @@ func (c *nodePublishCmd) Run(ctx context.Context, out io.Writer) error {
 		c.Name = strings.TrimSuffix(path.Base(c.Notebook), ".ipynb")
 	}
 	source := map[string]string{"notebook": c.Notebook, "cell": c.Cell}
+	if c.Checkpoint != "" {
+		source["checkpoint"] = c.Checkpoint
+	}
 	var found struct {
 		Inputs, Outputs []field
 		Warnings        []string

@@ -24,6 +24,8 @@ type Source struct {
 	Notebook string    `json:"notebook"`
 	Cell     string    `json:"cell"`
 	Kernel   kernel.ID `json:"kernel,omitempty"`
+	// Checkpoint is what is published instead of a kernel's state of this moment.
+	Checkpoint string `json:"checkpoint,omitempty" maxLength:"64" doc:"instead of a kernel: the state, and the cell's text, that this checkpoint has"`
 }
 
 // Described is what a cell takes and gives.
@@ -131,6 +133,9 @@ func cellSource(nb []byte, name string) (string, error) {
 // the kernel.
 func (h *Hub) Describe(ctx context.Context, p Project, s Source) (Described, error) {
 	var d Described
+	if s.Checkpoint != "" {
+		return h.describeAt(ctx, p, s)
+	}
 	l, text, err := h.find(ctx, p, s)
 	if err != nil {
 		return d, err
@@ -140,6 +145,10 @@ func (h *Hub) Describe(ctx context.Context, p Project, s Source) (Described, err
 			return d, err
 		}
 	}
+	return h.describe(ctx, l, text)
+}
+
+func (h *Hub) describe(ctx context.Context, l *Live, text string) (d Described, err error) {
 	answer, err := l.Ask(ctx, fmt.Sprintf(
 		"__import__('json').dumps(__import__('cellar_kernel.contract').contract.describe(get_ipython(), bytes.fromhex('%s').decode())).encode().hex()",
 		hex.EncodeToString([]byte(text))))
@@ -186,26 +195,12 @@ func (h *Hub) Publish(ctx context.Context, by User, p Project, pub Publication, 
 	if err != nil {
 		return nil, err
 	}
-	l, text, err := h.find(ctx, p, pub.Source)
+	c, text, conf, err := h.stateFor(ctx, p, pub, o)
 	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	busy := l.book.busy()
-	conf := pub.Configuration
-	if conf == "" {
-		conf = l.rec.Configuration
-	}
-	l.mu.Unlock()
-	if busy {
-		return nil, errBusy
-	}
-	if _, err := h.Offer(conf); err != nil {
-		return nil, err
-	}
-	c, err := h.Keep(ctx, l, KindPublish, pub.Name, o)
-	if err != nil {
-		return nil, err
+	if pub.Source.Notebook == "" {
+		pub.Source.Notebook = c.Notebook
 	}
 	r := Revision{
 		Node: n.ID, Number: n.Last + 1, Files: n.Last + 1, Checkpoint: c.ID, Configuration: conf, Notebook: pub.Source.Notebook,

@@ -132,7 +132,7 @@ func storm(b *bench) string {
 	if len(list) > 0 {
 		x = list[len(list)-1].x
 	}
-	fmt.Println("probe: storm")
+	began := x
 	for until := time.Now().Add(stormFor); time.Now().Before(until); {
 		x++
 		b.socket.Exec(fmt.Sprintf("x = %d; ballast = bytes([x %% 251]) * (8 << 20)", x))
@@ -140,6 +140,9 @@ func storm(b *bench) string {
 		b.MustRun("/api/v1/projects/storm/checkpoints", map[string]any{"kernel": b.kernel, "name": fmt.Sprint(x)}, &c)
 		list = append(list, acked{c.ID, x})
 		writeAcked(b, list)
+		if x == began+1 { // from here on the power may be cut: there is something to lose
+			fmt.Println("probe: storm")
+		}
 		if len(list) > stormKeep {
 			old := list[0]
 			list = list[1:]

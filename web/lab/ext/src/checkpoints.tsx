@@ -272,12 +272,18 @@ export class CheckpointPanel extends ReactWidget {
       isEnabled: () => !!checkpoint.notebook,
       execute: () => share({ checkpoint })
     });
+    const publish = { checkpoint: checkpoint.id };
+    commands.addCommand('publish', {
+      label: this._commands.label('cellar:publish', publish),
+      isEnabled: () => checkpoint.kind !== 'variables' && this._commands.isEnabled('cellar:publish', publish),
+      execute: () => this._commands.execute('cellar:publish', publish)
+    });
     commands.addCommand('rename', {
       label: checkpoint.pinned ? 'Rename…' : 'Keep under a name…',
       execute: () => this._rename(checkpoint)
     });
     commands.addCommand('delete', { label: 'Delete…', execute: () => this._delete(checkpoint) });
-    this._openMenuOf(commands, ['branch', 'compare', 'files', 'project', 'share', 'rename', 'delete'], box);
+    this._openMenuOf(commands, ['branch', 'compare', 'files', 'project', 'publish', 'share', 'rename', 'delete'], box);
   }
 
   private _openMenuOf(commands: CommandRegistry, names: string[], box: DOMRect): void {

@@ -478,7 +478,9 @@ export const runs = (notebook: string) => list<Run>(inProject('runs') + query({ 
 export interface CellSource {
   notebook: string;
   cell: string;
-  kernel: string;
+  kernel?: string;
+  /** instead of a kernel: the state, and the cell's text, that it has */
+  checkpoint?: string;
 }
 
 export const describe = (source: CellSource) => request<Description>('POST', inProject('nodes/describe'), source);

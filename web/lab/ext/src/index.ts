@@ -29,7 +29,7 @@ import { watchRuns } from './runs';
 import { keepSaved } from './saving';
 import { share } from './share';
 import { KernelUse } from './status';
-import { SWITCH_ARGUMENTS, WITHOUT_ARGUMENTS } from './schema';
+import { PUBLISH_ARGUMENTS, SWITCH_ARGUMENTS, WITHOUT_ARGUMENTS } from './schema';
 import { VariablePanel } from './variables';
 import { CurrentKernel } from './watch';
 import { rename } from './wording';
@@ -269,16 +269,16 @@ const publish: JupyterFrontEndPlugin<void> = {
   requires: [INotebookTracker],
   activate: (app: JupyterFrontEnd, tracker: INotebookTracker) => {
     app.commands.addCommand('cellar:publish', {
-      describedBy: WITHOUT_ARGUMENTS,
-      label: 'Publish Cell…',
+      describedBy: PUBLISH_ARGUMENTS,
+      label: args => (args.checkpoint ? 'Publish the selected cell, as of then…' : 'Publish Cell…'),
       caption: 'Publish this cell as an API',
       icon: args => (args.toolbar ? publishIcon : undefined),
       isEnabled: () => tracker.activeCell?.model.type === 'code',
-      execute: async () => {
+      execute: async ({ checkpoint }) => {
         const panel = tracker.currentWidget;
         const cell = tracker.activeCell?.model;
         if (panel && cell) {
-          await publishCell(panel, cell);
+          await publishCell(panel, cell, checkpoint ? String(checkpoint) : undefined);
         }
       }
     });

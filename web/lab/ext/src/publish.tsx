@@ -33,15 +33,15 @@ interface Draft {
 }
 
 /** Asks what to publish, publishes, and shows how to call it. */
-export async function publishCell(panel: NotebookPanel, cell: ICellModel): Promise<void> {
+export async function publishCell(panel: NotebookPanel, cell: ICellModel, checkpoint?: string): Promise<void> {
   const kernel = kernelOf(panel.sessionContext);
-  if (!kernel) {
+  if (!kernel && !checkpoint) {
     Notification.warning('Start a kernel first: a node is made from the state of a kernel.');
     return;
   }
   let description: hub.Description;
   let nodes: hub.PublishedBefore[];
-  const source = { notebook: panel.context.path, cell: cell.id, kernel };
+  const source = { notebook: panel.context.path, cell: cell.id, ...(checkpoint ? { checkpoint } : { kernel }) };
   try {
     if (panel.context.model.dirty) {
       await panel.context.save(); // the hub reads the cell from the file

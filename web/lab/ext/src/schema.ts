@@ -12,3 +12,12 @@ export const SWITCH_ARGUMENTS: { args: ReadonlyJSONObject } = {
     }
   }
 };
+
+export const PUBLISH_ARGUMENTS: { args: ReadonlyJSONObject } = {
+  args: {
+    type: 'object',
+    properties: {
+      checkpoint: { type: 'string', description: 'The ID of a checkpoint, whose state is published instead of the present one' }
+    }
+  }
+};
