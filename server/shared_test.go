@@ -252,6 +252,34 @@ func TestCopyIsOnesOwn(t *testing.T) {
 	}
 }
 
+// TestSharedBelowABasePath: all addresses of a page have the base path.
+func TestSharedBelowABasePath(t *testing.T) {
+	w := newTown(t, func(o *Options) { o.Base = "/cellar" })
+	p := w.project()
+	owner := w.by(w.owner, "token")
+	got := w.ask(owner, "POST", "/cellar/api/v1/projects/"+p+"/shares", `{"notebook":"n.ipynb"}`)
+	var s madeShare
+	if err := json.Unmarshal([]byte(got.body), &s); err != nil || !strings.HasPrefix(s.URL, "/cellar/s/") {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	v := page(w.visitor("192.0.2.7"))
+	got = w.ask(v, "GET", s.URL, "")
+	for _, want := range []string{`src="` + s.URL + `/notebook"`, `href="/cellar/signin?next=%2Fcellar%2Fs%2F`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("no %s in %s", want, got.body)
+		}
+	}
+	if got := w.ask(v, "GET", s.URL+"/notebook", ""); got.status != 200 {
+		t.Errorf("the notebook: %d", got.status)
+	}
+	if got := w.ask(v, "GET", "/cellar/s/none", ""); got.status != 404 || !strings.Contains(got.body, `/cellar/signin?next=%2fcellar%2fs%2fnone`) {
+		t.Errorf("none: %d %s", got.status, got.body)
+	}
+	if got := w.ask(v, "GET", s.URL+"/", ""); got.status != 404 {
+		t.Errorf("a slash more: %d", got.status)
+	}
+}
+
 func TestForLog(t *testing.T) {
 	for in, want := range map[string]string{"/s/abc": "/s/…", "/s/abc/notebook": "/s/…/notebook", "/p/x": "/p/x", "/s/": "/s/…", "/shared/x": "/shared/x"} {
 		if got := forLog(in); got != want {

@@ -178,3 +178,25 @@ func FuzzPage(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkPage is a notebook of two hundred cells with their outputs.
+func BenchmarkPage(b *testing.B) {
+	cells := []any{}
+	for range 100 {
+		cells = append(cells,
+			m{"cell_type": "markdown", "source": "## What is done\n\nSome *words* on $x_1$, and a list:\n\n- one\n- two\n"},
+			code(strings.Repeat("frame = pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})  # a line of code\n", 12),
+				shown(m{"text/html": "<table class=\"dataframe\">" + strings.Repeat("<tr><td>1</td><td>x</td></tr>", 60) + "</table>"}),
+				shown(m{"image/png": strings.Repeat("iVBORw0K", 4000)})))
+	}
+	nb, err := json.Marshal(of(cells...))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(nb)))
+	for b.Loop() {
+		if _, err := Page(b.Context(), nb, "n"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
