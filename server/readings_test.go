@@ -64,12 +64,15 @@ func TestReadings(t *testing.T) {
 func TestReadingsThatFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l readings
-		for share := range readingsOnce { // what never ends has its place until it is told to
-			go l.get(t.Context(), fmt.Sprint("slow", share), func(ctx context.Context) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() })
+		l.find("one", time.Now())
+		for range readingsOnce {
+			l.slots <- struct{}{}
 		}
-		synctest.Wait()
 		if _, err := l.get(t.Context(), "waits", nil); fault.ClassOf(err) != fault.Unavailable {
 			t.Errorf("without a place: %v", err)
+		}
+		for range readingsOnce {
+			<-l.slots
 		}
 		func() {
 			defer func() { _ = recover() }()
