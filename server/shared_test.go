@@ -104,6 +104,31 @@ func TestSharedPages(t *testing.T) {
 	}
 }
 
+// TestLinksAreLimited: what the operator does not allow cannot be made, and what was
+// made before is not shown.
+func TestLinksAreLimited(t *testing.T) {
+	w := newTown(t)
+	p := w.project()
+	anyone, named := w.share(p, `{"notebook":"n.ipynb"}`), w.share(p, `{"notebook":"n.ipynb","audience":"named","people":["bob"]}`)
+	nobody, bob, owner := w.visitor("192.0.2.7"), w.by(w.stranger, "token"), w.by(w.owner, "token")
+	for limit, c := range map[string]struct {
+		make, people           string
+		nobody, bob, bobByName int
+	}{
+		"":       {"201", "201", 200, 200, 200},
+		"people": {"403 links_limited", "201", 404, 200, 200},
+		"none":   {"403 links_off", "403 links_off", 404, 404, 404},
+	} {
+		w.server.hub.Links = limit
+		at := "/api/v1/projects/" + p + "/shares"
+		wanted(t, limit, "owner", "token", w.ask(owner, "POST", at, `{"notebook":"n.ipynb"}`), c.make)
+		wanted(t, limit, "owner", "token", w.ask(owner, "POST", at, `{"notebook":"n.ipynb","audience":"people"}`), c.people)
+		if a, b, n := w.ask(nobody, "GET", anyone.URL, "").status, w.ask(bob, "GET", anyone.URL, "").status, w.ask(bob, "GET", "/shared/"+named.ID, "").status; a != c.nobody || b != c.bob || n != c.bobByName {
+			t.Errorf("%q: %d %d %d", limit, a, b, n)
+		}
+	}
+}
+
 // TestRevokedLink: one that was revoked, one that has expired and one that never
 // was cannot be told apart.
 func TestRevokedLink(t *testing.T) {

@@ -50,6 +50,7 @@ type serveCmd struct {
 	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
 	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
 	WebhookAllow   []string       `help:"Networks of your own that projects' webhooks may reach, e.g. 10.1.0.0/16; without it only the internet."`
+	Links          string         `help:"For whom people may share notebooks and checkpoints by links: anyone; people, who are signed in; none." enum:"anyone,people,none" default:"anyone"`
 	LogLevel       slog.Level     `help:"debug, info, warn or error." default:"info"`
 
 	Fault []string `help:"Inject a fault: STEP=kill|fail|containerd. For tests." hidden:"" env:"-"`
@@ -111,7 +112,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser}, Files: hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages}, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
+	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser}, Files: hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages}, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks), Links: c.Links})
 	if err != nil {
 		return err
 	}

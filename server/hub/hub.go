@@ -64,6 +64,7 @@ type Config struct {
 	Quota      Quota
 	ShortName  string // unique to the data folder, for names outside it
 	Poster     Poster // nil: webhooks are refused
+	Links      string // the widest audience that links may have; empty: anyone; LinksOff: there are none
 }
 
 // Bridge is the kernels' network on this machine.
