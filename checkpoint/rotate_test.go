@@ -79,3 +79,40 @@ func TestRotateFile(t *testing.T) {
 		t.Error("the new master key was not taken")
 	}
 }
+
+// TestSign: what this server has signed it knows again, also when its master key
+// was rotated; nobody else's, and nothing else.
+func TestSign(t *testing.T) {
+	ctx, keys := t.Context(), memoryKeys{}
+	file := filepath.Join(t.TempDir(), "master.key")
+	archive := func(file string, keys memoryKeys) *Archive {
+		t.Helper()
+		k, err := OpenKeyring(ctx, file, keys)
+		ok(t, err)
+		return &Archive{Keys: k}
+	}
+	const digest = "sha256:00"
+	signature, err := archive(file, keys).Sign(ctx, digest)
+	ok(t, err)
+	ok(t, RotateFile(ctx, file, keys))
+	other := archive(filepath.Join(t.TempDir(), "other.key"), memoryKeys{})
+	theirs, err := other.Sign(ctx, digest)
+	ok(t, err)
+	for name, c := range map[string]struct {
+		a                 *Archive
+		digest, signature string
+		want              bool
+	}{
+		"ours":            {archive(file, keys), digest, signature, true},
+		"another digest":  {archive(file, keys), "sha256:01", signature, false},
+		"theirs":          {archive(file, keys), digest, theirs, false},
+		"ours, for them":  {other, digest, signature, false},
+		"none":            {archive(file, keys), digest, "", false},
+		"half of it":      {archive(file, keys), digest, signature[:32], false},
+		"more than it is": {archive(file, keys), digest, signature + "0", false},
+	} {
+		if got, err := c.a.Signed(ctx, c.digest, c.signature); err != nil || got != c.want {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}

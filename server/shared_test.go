@@ -104,6 +104,31 @@ func TestSharedPages(t *testing.T) {
 	}
 }
 
+// TestLinksAreLimited: what the operator does not allow cannot be made, and what was
+// made before is not shown.
+func TestLinksAreLimited(t *testing.T) {
+	w := newTown(t)
+	p := w.project()
+	anyone, named := w.share(p, `{"notebook":"n.ipynb"}`), w.share(p, `{"notebook":"n.ipynb","audience":"named","people":["bob"]}`)
+	nobody, bob, owner := w.visitor("192.0.2.7"), w.by(w.stranger, "token"), w.by(w.owner, "token")
+	for limit, c := range map[string]struct {
+		make, people           string
+		nobody, bob, bobByName int
+	}{
+		"":       {"201", "201", 200, 200, 200},
+		"people": {"403 links_limited", "201", 404, 200, 200},
+		"none":   {"403 links_off", "403 links_off", 404, 404, 404},
+	} {
+		w.server.hub.Links = limit
+		at := "/api/v1/projects/" + p + "/shares"
+		wanted(t, limit, "owner", "token", w.ask(owner, "POST", at, `{"notebook":"n.ipynb"}`), c.make)
+		wanted(t, limit, "owner", "token", w.ask(owner, "POST", at, `{"notebook":"n.ipynb","audience":"people"}`), c.people)
+		if a, b, n := w.ask(nobody, "GET", anyone.URL, "").status, w.ask(bob, "GET", anyone.URL, "").status, w.ask(bob, "GET", "/shared/"+named.ID, "").status; a != c.nobody || b != c.bob || n != c.bobByName {
+			t.Errorf("%q: %d %d %d", limit, a, b, n)
+		}
+	}
+}
+
 // TestRevokedLink: one that was revoked, one that has expired and one that never
 // was cannot be told apart.
 func TestRevokedLink(t *testing.T) {
@@ -249,6 +274,34 @@ func TestCopyIsOnesOwn(t *testing.T) {
 	}
 	if got := w.ask(w.by(w.user("dora", ""), "token"), "POST", "/api/v1/shared/copy", `{"share":"`+s.ID+`","name":"x"}`); got.status != 404 {
 		t.Errorf("somebody who is not named: %d", got.status)
+	}
+}
+
+// TestSharedBelowABasePath: all addresses of a page have the base path.
+func TestSharedBelowABasePath(t *testing.T) {
+	w := newTown(t, func(o *Options) { o.Base = "/cellar" })
+	p := w.project()
+	owner := w.by(w.owner, "token")
+	got := w.ask(owner, "POST", "/cellar/api/v1/projects/"+p+"/shares", `{"notebook":"n.ipynb"}`)
+	var s madeShare
+	if err := json.Unmarshal([]byte(got.body), &s); err != nil || !strings.HasPrefix(s.URL, "/cellar/s/") {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	v := page(w.visitor("192.0.2.7"))
+	got = w.ask(v, "GET", s.URL, "")
+	for _, want := range []string{`src="` + s.URL + `/notebook"`, `href="/cellar/signin?next=%2Fcellar%2Fs%2F`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("no %s in %s", want, got.body)
+		}
+	}
+	if got := w.ask(v, "GET", s.URL+"/notebook", ""); got.status != 200 {
+		t.Errorf("the notebook: %d", got.status)
+	}
+	if got := w.ask(v, "GET", "/cellar/s/none", ""); got.status != 404 || !strings.Contains(got.body, `/cellar/signin?next=%2fcellar%2fs%2fnone`) {
+		t.Errorf("none: %d %s", got.status, got.body)
+	}
+	if got := w.ask(v, "GET", s.URL+"/", ""); got.status != 404 {
+		t.Errorf("a slash more: %d", got.status)
 	}
 }
 

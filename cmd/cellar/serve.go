@@ -51,6 +51,7 @@ type serveCmd struct {
 	Templates      bool           `help:"Begin Python kernels from one that was frozen when it had just started; otherwise each is started by itself." default:"true" negatable:""`
 	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
 	WebhookAllow   []string       `help:"Networks of your own that projects' webhooks may reach, e.g. 10.1.0.0/16; without it only the internet."`
+	Links          string         `help:"For whom people may share notebooks and checkpoints by links: anyone; people, who are signed in; none." enum:"anyone,people,none" default:"anyone"`
 	LogLevel       slog.Level     `help:"debug, info, warn or error." default:"info"`
 
 	Fault []string `help:"Inject a fault: STEP=kill|fail|containerd. For tests." hidden:"" env:"-"`
@@ -112,7 +113,12 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser}, Files: hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages}, JournalQuota: c.JournalQuota, Templates: c.Templates, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
+	h, err := w.hub(ctx, hub.Config{
+		Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory,
+		NodeIdleAfter: c.NodeIdle, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser},
+		Files:        hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages},
+		JournalQuota: c.JournalQuota, Templates: c.Templates, Links: c.Links, Fault: w.faults(c.Fault), Poster: webhook.New(hooks),
+	})
 	if err != nil {
 		return err
 	}

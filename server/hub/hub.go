@@ -66,6 +66,7 @@ type Config struct {
 	Poster     Poster // nil: webhooks are refused
 	Templates  bool   // kernels begin from frozen ones
 	Origin     Origin // this machine
+	Links      string // the widest audience that links may have; empty: anyone; LinksOff: there are none
 }
 
 // Bridge is the kernels' network on this machine.

@@ -294,7 +294,7 @@ type Store interface {
 	Share(ctx context.Context, id string) (Share, error)
 	ShareByHash(ctx context.Context, hash []byte) (Share, error)
 	Shares(ctx context.Context, project string) ([]Share, error)    // newest first
-	SharesFor(ctx context.Context, user string) ([]Share, error)    // that name the user, newest first
+	SharesFor(ctx context.Context, user string) ([]Share, error)    // that name the user, the newest 500
 	OpenedShares(ctx context.Context, list map[string]Opens) error  // adds to what is on record
 	MoveShares(ctx context.Context, project, from, to string) error // of notebooks at or below a path
 	DropShares(ctx context.Context, project, path string) error     // the same; none is no error

@@ -19,6 +19,9 @@ const (
 	AudienceNamed  = "named"  // the named; they find it without the link, too
 )
 
+// LinksOff is what Config.Links has where nothing is shared by links.
+const LinksOff = "none"
+
 // What a copy has that somebody makes for themselves.
 const (
 	CopyNotebook = "notebook"
@@ -38,6 +41,8 @@ var (
 	errNoShare   = fault.New(fault.NotFound, "share_not_found", "There is no link by that ID in this project.")
 	errNotShared = fault.New(fault.NotFound, "not_shared", "Nothing is shared by this link. It may have been revoked or have expired, or it is for other people.")
 	errShareRate = fault.Newf(fault.Exhausted, "rate_exceeded", "Too many people look at this at once; %d looks a second are answered. Try again in a moment.", shareRate)
+	errLinksOff  = fault.New(fault.Denied, "links_off", "The operator of this server has turned links off.")
+	errNotAnyone = fault.New(fault.Denied, "links_limited", "The operator of this server allows links for people who are signed in, not for anyone.")
 	errNotOwner  = fault.New(fault.Denied, "not_owner", "Only the owner of a project may share what is in it.")
 )
 
@@ -85,6 +90,9 @@ func (h *Hub) AddShare(ctx context.Context, by User, p Project, in ShareRequest)
 	if p.Owner != by.ID {
 		return ShareView{}, errNotOwner
 	}
+	if h.Links == LinksOff {
+		return ShareView{}, errLinksOff
+	}
 	secret := Secret()
 	s := Share{ID: newID(), Project: p.ID, Hash: HashSecret(secret), Notebook: strings.Trim(in.Notebook, "/"), Checkpoint: in.Checkpoint, Author: by.Name, Copies: in.Copies, CreatedAt: time.Now()}
 	if err := h.decideShare(ctx, p, &s, in); err != nil {
@@ -124,6 +132,9 @@ func (h *Hub) decideShare(ctx context.Context, p Project, s *Share, in ShareRequ
 		return err
 	default:
 		return fault.New(fault.Invalid, "audience_invalid", "A link is for anyone, people or named.")
+	}
+	if s.Audience == AudienceAnyone && h.Links == AudiencePeople {
+		return errNotAnyone
 	}
 	if len(in.People) > 0 {
 		return fault.New(fault.Invalid, "people_unwanted", "People are named only for links that are for the named.")

@@ -36,7 +36,7 @@ type Shared struct {
 // visitor look the same.
 func (h *Hub) ByLink(ctx context.Context, v Visitor, secret string) (Shared, error) {
 	s, err := h.Store.ShareByHash(ctx, HashSecret(secret))
-	if err == nil && !v.mayRead(s) && !h.owns(ctx, v, s) {
+	if err == nil && !h.mayRead(v, s) && !h.owns(ctx, v, s) {
 		err = errNotShared
 	}
 	if errors.Is(err, fault.NotFound) {
@@ -52,7 +52,7 @@ func (h *Hub) ByLink(ctx context.Context, v Visitor, secret string) (Shared, err
 func (h *Hub) SharedWith(ctx context.Context, u User, id string) (Shared, error) {
 	v := Visitor{User: u, SignedIn: true}
 	s, err := h.Store.Share(ctx, id)
-	if err == nil && (s.Audience != AudienceNamed || !v.mayRead(s)) && !h.owns(ctx, v, s) {
+	if err == nil && (s.Audience != AudienceNamed || !h.mayRead(v, s)) && !h.owns(ctx, v, s) {
 		err = errNotShared
 	}
 	if errors.Is(err, fault.NotFound) {
@@ -68,7 +68,7 @@ func (h *Hub) SharedWith(ctx context.Context, u User, id string) (Shared, error)
 func (h *Hub) SharedWithMe(ctx context.Context, u User) (out []Shared, err error) {
 	list, err := h.Store.SharesFor(ctx, u.ID)
 	for _, s := range list {
-		if s.expired(time.Now()) {
+		if !h.mayRead(Visitor{User: u, SignedIn: true}, s) {
 			continue
 		}
 		if one, err := h.shared(ctx, s); err == nil {
@@ -78,14 +78,15 @@ func (h *Hub) SharedWithMe(ctx context.Context, u User) (out []Shared, err error
 	return out, err
 }
 
-// mayRead reports whether a share that is found is for a visitor.
-func (v Visitor) mayRead(s Share) bool {
-	if s.expired(time.Now()) {
+// mayRead reports whether a share that is found is for a visitor. What the operator
+// has limited since it was made holds for it, too.
+func (h *Hub) mayRead(v Visitor, s Share) bool {
+	if s.expired(time.Now()) || h.Links == LinksOff {
 		return false
 	}
 	switch s.Audience {
 	case AudienceAnyone:
-		return true
+		return v.SignedIn || h.Links != AudiencePeople
 	case AudiencePeople:
 		return v.SignedIn
 	case AudienceNamed:

@@ -80,7 +80,7 @@ func (s *Store) Shares(ctx context.Context, project string) ([]hub.Share, error)
 
 // SharesFor implements hub.Store.
 func (s *Store) SharesFor(ctx context.Context, user string) ([]hub.Share, error) {
-	return all(ctx, s, scanShare, "SELECT "+shareColumns+" FROM shares WHERE audience = ? AND EXISTS (SELECT 1 FROM json_each(people) WHERE value = ?) ORDER BY created_at DESC, id", hub.AudienceNamed, user)
+	return all(ctx, s, scanShare, "SELECT "+shareColumns+" FROM shares WHERE audience = ? AND EXISTS (SELECT 1 FROM json_each(people) WHERE value = ?) ORDER BY created_at DESC, id LIMIT 500", hub.AudienceNamed, user)
 }
 
 // OpenedShares implements hub.Store.

@@ -60,6 +60,7 @@ func TestPage(t *testing.T) {
 		"an attachment":  {m{"cell_type": "markdown", "source": "![p](attachment:a.png) ![q](attachment:none)", "attachments": m{"a.png": m{"image/png": "aGk="}}}, []string{`src="data:image/png;base64,aGk="`}, []string{"attachment:"}},
 		"a bad link":     {m{"cell_type": "markdown", "source": "[x](javascript:alert(1)) <a href='javascript:alert(2)'>y</a> <form action=/signout><input></form> <iframe src=/></iframe><style>*{}</style><base href=//evil><meta http-equiv=refresh content=0>"}, []string{"x"}, []string{"javascript:", "<form", "<iframe", "*{}", "<base", "http-equiv"}},
 		"from elsewhere": {m{"cell_type": "markdown", "source": "![told](https://example.org/p.png) <img src=files/x.png alt=here>"}, []string{`alt="told"`, `alt="here"`}, []string{"example.org", "x.png"}},
+		"links here":     {m{"cell_type": "markdown", "source": "[a](other.ipynb) [b](/signout) [c](//evil.example) [d](#top) [e](https://example.org/) <a href='../p'>f</a> <a href=' /x'>g</a> <a href='HTTPS://example.com'>h</a>"}, []string{`href="#top"`, `href="https://example.org/"`, `href="https://example.com"`}, []string{"other.ipynb", "signout", "evil.example", "../p", "/x"}},
 		"raw":            {m{"cell_type": "raw", "source": "<b>"}, []string{"&lt;b&gt;"}, nil},
 		"numbers":        {code("", m{"output_type": "execute_result", "execution_count": nil, "data": m{"application/json": m{"a": 1}}, "metadata": m{}}), []string{"{&#34;a&#34;:1}"}, nil},
 		"too long":       {code("", m{"output_type": "stream", "name": "stdout", "text": strings.Repeat("0123456789\n", 1<<18)}), []string{"KiB more are not shown here"}, nil},
@@ -177,4 +178,26 @@ func FuzzPage(f *testing.F) {
 			harmless(t, string(page))
 		}
 	})
+}
+
+// BenchmarkPage is a notebook of two hundred cells with their outputs.
+func BenchmarkPage(b *testing.B) {
+	cells := []any{}
+	for range 100 {
+		cells = append(cells,
+			m{"cell_type": "markdown", "source": "## What is done\n\nSome *words* on $x_1$, and a list:\n\n- one\n- two\n"},
+			code(strings.Repeat("frame = pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})  # a line of code\n", 12),
+				shown(m{"text/html": "<table class=\"dataframe\">" + strings.Repeat("<tr><td>1</td><td>x</td></tr>", 60) + "</table>"}),
+				shown(m{"image/png": strings.Repeat("iVBORw0K", 4000)})))
+	}
+	nb, err := json.Marshal(of(cells...))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(nb)))
+	for b.Loop() {
+		if _, err := Page(b.Context(), nb, "n"); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

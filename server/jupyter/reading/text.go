@@ -31,10 +31,19 @@ var (
 // cleaner lets through of HTML what can do nothing: text, tables, lists, links
 // and pictures. Scripts, styles, forms and frames are dropped.
 func cleaner() *bluemonday.Policy {
-	p := bluemonday.UGCPolicy()
-	p.AllowDataURIImages()
+	p := bluemonday.NewPolicy()
+	p.AllowStandardURLs()
 	p.AllowURLSchemes("http", "https", "mailto")
 	p.AllowRelativeURLs(true)
+	p.AllowElements("h1", "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "div", "span", "section", "article", "aside", "details", "summary", "blockquote", "pre",
+		"code", "kbd", "samp", "var", "tt", "b", "strong", "i", "em", "u", "s", "strike", "del", "ins", "small", "sub", "sup", "mark", "q", "cite", "dfn", "abbr", "time", "wbr", "figure", "figcaption", "center")
+	// Within the page, or away from here: not elsewhere on this server.
+	p.AllowAttrs("href").Matching(regexp.MustCompile(`^(?i:#|https?://|mailto:)`)).OnElements("a")
+	p.AllowAttrs("title").Matching(bluemonday.Paragraph).Globally()
+	p.AllowLists()
+	p.AllowTables()
+	p.AllowImages()
+	p.AllowDataURIImages()
 	p.RequireNoFollowOnLinks(true)
 	p.RequireNoReferrerOnLinks(true)
 	p.AddTargetBlankToFullyQualifiedLinks(true)
@@ -46,7 +55,6 @@ func cleaner() *bluemonday.Policy {
 	p.AllowAttrs("class").Matching(regexp.MustCompile(`^dataframe$`)).OnElements("table")
 	p.AllowAttrs("class").Matching(regexp.MustCompile(`^math$`)).OnElements("code")
 	p.AllowAttrs("id").Matching(regexp.MustCompile(`^[^\s"'<>]{1,200}$`)).OnElements("h1", "h2", "h3", "h4", "h5", "h6", "a")
-	p.AllowElements("kbd", "mark", "figure", "figcaption")
 	return p
 }
 
