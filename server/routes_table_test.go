@@ -120,6 +120,12 @@ var table = map[string]line{
 	"POST /api/v1/projects/{p}/checkpoints/{c}/files/restore": {want: "404 not_found", body: `{"path":"a"}`},
 	"POST /api/v1/projects/{p}/checkpoints/{c}/project":       {want: "404 not_found", body: `{"name":"x"}`},
 	"GET /api/v1/projects/{p}/usage":                          {want: "200"},
+	"GET /api/v1/projects/{p}/limits":                         {want: "200"},
+	"PUT /api/v1/projects/{p}/limits":                         {want: "200", body: `{"hour":100}`},
+	"GET /api/v1/usage":                                       {want: "200", who: ofPerson},
+	"GET /api/v1/usage.csv":                                   {want: "200", who: ofPerson},
+	"GET /api/v1/users/{u}/limits":                            {path: "/api/v1/users/none/limits", want: "404 user_not_found", who: ofAdmin},
+	"PUT /api/v1/users/{u}/limits":                            {path: "/api/v1/users/none/limits", want: "404 user_not_found", who: ofAdmin, body: `{"day":5}`},
 	"GET /api/v1/projects/{p}/versions":                       {path: "/api/v1/projects/{p}/versions?path=n.ipynb", want: "200"},
 
 	// A project's Jupyter server.

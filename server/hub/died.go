@@ -175,6 +175,7 @@ func (l *Live) ended(why string) {
 		return // the next hub finds it; or drain, which brings back what is in its dump
 	}
 	ctx := context.WithoutCancel(h.ctx)
+	h.diedAt(l, l.Record().Container)
 	again, why := l.mayRevive(time.Now(), why)
 	died := Died{At: time.Now(), Reason: why}
 	if c, ok := h.newestCheckpoint(ctx, l); ok {

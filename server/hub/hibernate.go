@@ -203,7 +203,10 @@ func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpo
 func (h *Hub) wake(l *Live) {
 	h.wg.Go(func() {
 		err := h.Resume(h.ctx, l, nil)
-		for wait := 100 * time.Millisecond; err != nil && h.ctx.Err() == nil && wait < 2*time.Second; wait *= 2 {
+		l.mu.Lock()
+		l.blocked = fault.CodeOf(err) == UnitsCode
+		l.mu.Unlock()
+		for wait := 100 * time.Millisecond; err != nil && fault.CodeOf(err) != UnitsCode && h.ctx.Err() == nil && wait < 2*time.Second; wait *= 2 {
 			// What was sent waits for this kernel: a passing trouble must not strand it.
 			h.Log.Warn("kernel not woken yet", "kernel", l.rec.ID, "error", err)
 			select {
@@ -239,6 +242,9 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 	}
 	if rec.State != kernel.Hibernated {
 		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; only a hibernated one can be resumed.", rec.State)
+	}
+	if err := h.mayUseOf(ctx, rec.Project); err != nil {
+		return err
 	}
 	begin := time.Now()
 	giveBack, err := h.borrow(ctx, rec.Project, rec.Checkpoint)

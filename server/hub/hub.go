@@ -56,8 +56,9 @@ type Config struct {
 	StoreAfter time.Duration
 	Files      FilesLimits
 	Quota      Quota
-	ShortName  string // unique to the data folder, for names outside it
-	Poster     Poster // nil: webhooks are refused
+	ShortName  string        // unique to the data folder, for names outside it
+	Poster     Poster        // nil: webhooks are refused
+	Clock      func() Moment // of the ledger; nil: the machine's
 }
 
 // Bridge is the kernels' network on this machine.
@@ -100,6 +101,8 @@ type Hub struct {
 	collecting  collecting
 	filing      filing
 	measures    measures
+	ledger      *ledger
+	allowances  allowances
 
 	since time.Time // when this hub began
 
@@ -122,6 +125,8 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	if h.DefaultSpec == "" {
 		h.DefaultSpec = defaultSpec(images, h.specs)
 	}
+	h.ledger = newLedger(h, h.Clock)
+	h.Runtime = &metered{h.Runtime, h}
 	h.Operations = &Operations{list: map[string]*Operation{}, log: h.Log}
 	h.nodes.h = h
 	for _, dir := range []string{"projects", "kernels", "vault", "nodes"} {
@@ -135,6 +140,9 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	if err := h.openKeys(ctx); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
+	if err := h.openLimits(ctx); err != nil {
+		return nil, fmt.Errorf("limits: %w", err)
+	}
 	if err := h.reconcile(ctx); err != nil {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
 	}
@@ -142,6 +150,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	h.wg.Go(func() { h.sweepUnfinished(h.ctx) })
 	h.wg.Go(h.watch)
 	h.wg.Go(h.deliver)
+	h.wg.Go(func() { h.checkLedger(h.ctx) })
 	if h.Archive != nil {
 		h.wg.Go(h.storing)
 	}
@@ -173,6 +182,8 @@ func (h *Hub) Close() {
 	for _, l := range list {
 		l.keepTimings()
 	}
+	h.ledger.writeLeft(context.WithoutCancel(h.ctx))
+	h.ledger.leaveSign(true)
 }
 
 // Specs are the kernels that can be started.

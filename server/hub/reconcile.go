@@ -29,6 +29,9 @@ func (h *Hub) reconcile(ctx context.Context) error {
 	for _, s := range list {
 		running[s.Name] = s
 	}
+	if err := h.openLedger(ctx, list, records); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
 	draining, err := h.Runtime.Draining()
 	if err != nil {
 		return err

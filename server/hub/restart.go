@@ -42,6 +42,9 @@ func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 		}
 		return fault.Newf(fault.Unsupported, "unknown_kernel", "No image of this server has a kernel %q any more, so it cannot be restarted. What it holds is kept.", old.Spec)
 	}
+	if err := h.mayUseOf(ctx, old.Project); err != nil {
+		return err
+	}
 	told := h.keepBeforeRestart(ctx, l)
 	l.unlink()
 	if old.Container != "" {

@@ -34,6 +34,10 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 		h.acted(p.ID, Action{"", s.Name, "start", err})
 		return nil, err
 	}
+	if err := h.mayUse(p); err != nil {
+		h.acted(p.ID, Action{"", s.Name, "start", err})
+		return nil, err
+	}
 	now := time.Now()
 	l := h.newLive(Kernel{
 		ID: kernel.ID(uuid.NewString()), Project: p.ID, Spec: s.Name, Image: s.Image, Dir: dir, Configuration: c.Name,
@@ -161,7 +165,7 @@ func (h *Hub) container(ctx context.Context, l *Live) (kernel.Container, error) 
 	}
 	s, _ := h.specFor(rec) // thawing needs none: a process comes back as it was
 	c := h.base(p, s, containerName(rec.ID, rec.Incarnation), "kernel", rec.Parts)
-	c.Labels["cellar.kernel"] = string(rec.ID)
+	c.Labels["cellar.kernel"], c.Labels[labelConfiguration] = string(rec.ID), conf.Name
 	c.Image = rec.Image
 	c.Limits = h.limits(conf, l)
 	c.Network = h.network(rec.Address)

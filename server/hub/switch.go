@@ -54,7 +54,18 @@ func (h *Hub) resize(ctx context.Context, l *Live, conf Configuration, o *Operat
 		}
 		return fault.Wrap(fault.Unavailable, "switch_failed", fmt.Sprintf("The switch to %s did not succeed; the kernel goes on as it was.", conf.Name), err)
 	}
+	if err := h.ledger.exchange(ctx, rec.Container, conf, "switch"); err != nil {
+		undo := context.WithoutCancel(ctx)
+		if old, e := h.Configuration(rec.Configuration); e == nil {
+			err = errors.Join(err, h.Runtime.Update(undo, rec.Container, h.limits(old, l)))
+		}
+		return err
+	}
+	if err := h.step("ledger.exchanged"); err != nil {
+		h.Log.Warn("ledger", "step", "ledger.exchanged", "error", err)
+	}
 	l.setLimit(conf.Memory)
+	defer h.tellUse(rec.Project)
 	return l.change(ctx, func(k *Kernel) { k.Configuration = conf.Name })
 }
 

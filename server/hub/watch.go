@@ -40,10 +40,15 @@ func (h *Hub) watch() {
 				l.keepTimings()
 			}
 			h.noteKeys(h.ctx)
+			h.ledger.writeLeft(h.ctx)
+			h.ledger.leaveSign(true)
+			h.audit(h.ctx)
 		case <-tick.C:
 			for _, l := range h.LiveOf("") {
 				h.measure(l)
 			}
+			h.ledger.leaveSign(false)
+			h.keepLimits()
 			h.nodes.sweep()
 			h.nodes.observe(time.Now())
 			h.sweepLanguages(time.Now())
