@@ -34,6 +34,7 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, choice Choice,
 			return out, err
 		}
 	}
+	ctx = because(ctx, "apply")
 	release, err := l.take(ctx)
 	if err != nil {
 		return out, err

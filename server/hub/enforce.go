@@ -24,7 +24,7 @@ func (h *Hub) keepLimits() {
 	if len(limits) == 0 {
 		return
 	}
-	now := time.Now()
+	now := h.ledger.clock().Wall
 	h.allowances.turn(now)
 	for _, p := range h.holders() {
 		run := Allowance{}

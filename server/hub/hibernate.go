@@ -201,8 +201,11 @@ func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpo
 
 // wake resumes a hibernated kernel because something was sent to it.
 func (h *Hub) wake(l *Live) {
+	l.mu.Lock()
+	ctx := WithActor(h.ctx, l.sender)
+	l.mu.Unlock()
 	h.wg.Go(func() {
-		err := h.Resume(h.ctx, l, nil)
+		err := h.Resume(ctx, l, nil)
 		l.mu.Lock()
 		l.blocked = fault.CodeOf(err) == UnitsCode
 		l.mu.Unlock()
@@ -213,7 +216,7 @@ func (h *Hub) wake(l *Live) {
 			case <-h.ctx.Done():
 			case <-time.After(wait):
 			}
-			err = h.Resume(h.ctx, l, nil)
+			err = h.Resume(ctx, l, nil)
 		}
 		if err != nil && h.ctx.Err() == nil {
 			h.Log.Error("kernel not woken", "kernel", l.rec.ID, "error", err)

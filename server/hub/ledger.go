@@ -272,7 +272,7 @@ func (g *ledger) exchange(ctx context.Context, container string, c Configuration
 	if !ok || e.Configuration == c.Name && e.Price == c.Price() {
 		return nil
 	}
-	e.Configuration, e.Price, e.Why, e.By = c.Name, c.Price(), why, actor(ctx)
+	e.Configuration, e.Price, e.Why, e.By = c.Name, c.Price(), why, Actor(ctx)
 	return g.begin(ctx, e, false)
 }
 
@@ -338,7 +338,7 @@ func (h *Hub) holdingOf(ctx context.Context, c kernel.Container) (Holding, bool,
 	}
 	e := Holding{
 		Holder: c.Name, Container: c.Name, Kind: c.Labels["cellar.kind"], Node: c.Labels["cellar.node"], Project: p.ID, Owner: p.Owner,
-		Configuration: conf.Name, Price: conf.Price(), By: actor(ctx),
+		Configuration: conf.Name, Price: conf.Price(), By: Actor(ctx),
 	}
 	switch e.Kind {
 	case HolderKernel:
@@ -353,6 +353,19 @@ func (h *Hub) holdingOf(ctx context.Context, c kernel.Container) (Holding, bool,
 // labelConfiguration names on a container the configuration that it is made with.
 const labelConfiguration = "cellar.configuration"
 
+type whyKey struct{}
+
+// because names the deed that is done with a context, where the state that a
+// kernel is in does not say it.
+func because(ctx context.Context, why string) context.Context {
+	return context.WithValue(ctx, whyKey{}, why)
+}
+
+func reason(ctx context.Context) string {
+	why, _ := ctx.Value(whyKey{}).(string)
+	return why
+}
+
 type actorKey struct{}
 
 // WithActor says who has done what is done with a context; it is written down.
@@ -360,7 +373,8 @@ func WithActor(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, actorKey{}, name)
 }
 
-func actor(ctx context.Context) string {
+// Actor is who does what is done with a context; empty: the hub itself.
+func Actor(ctx context.Context) string {
 	name, _ := ctx.Value(actorKey{}).(string)
 	return name
 }

@@ -115,7 +115,7 @@ func (h *Hub) Allowances(of Scope) (out []Allowance) {
 	if limits == (Limits{}) {
 		return nil
 	}
-	now := time.Now()
+	now := h.ledger.clock().Wall
 	used, _ := h.ledger.used(of)
 	for _, w := range calendar {
 		if n := limits.of(w); n > 0 {

@@ -77,6 +77,7 @@ type Live struct {
 	exit       *keep.Event  // the end of the kernel's process, which the journal tells
 	died       *Died        // how the kernel ended by itself last
 	revived    int          // how often in a row it was started again
+	sender     string       // who sent something last
 	blocked    bool         // it could not wake: no units are left
 	runMeter   runMeter
 	began      time.Time // when this life was; zero: before this hub
@@ -93,6 +94,7 @@ type outgoing struct {
 // Client is one browser or program on a kernel's channels.
 type Client struct {
 	Session string
+	By      string // name of the person
 	Queue   *proxy.Queue
 	key     string // the session that it came with
 	ctx     context.Context

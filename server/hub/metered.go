@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -36,7 +37,7 @@ func (m *metered) hold(ctx context.Context, c kernel.Container, do func() error)
 		}
 		return err
 	}
-	e.Why = m.whyHeld(e)
+	e.Why = cmp.Or(reason(ctx), m.whyHeld(e))
 	g := m.h.ledger
 	if err := g.begin(ctx, e, true); err != nil {
 		return err
@@ -60,6 +61,7 @@ func (m *metered) hold(ctx context.Context, c kernel.Container, do func() error)
 // Freeze implements kernel.Runtime. A container that is left keeps holding what
 // it holds while it is dumped.
 func (m *metered) Freeze(ctx context.Context, name string, f kernel.Freeze) error {
+	m.sign(name)
 	err := m.Runtime.Freeze(ctx, name, f)
 	if err == nil && !f.Leave {
 		m.ended(ctx, name, "ledger.frozen", "frozen")
@@ -69,9 +71,7 @@ func (m *metered) Freeze(ctx context.Context, name string, f kernel.Freeze) erro
 
 // Remove implements kernel.Runtime.
 func (m *metered) Remove(ctx context.Context, name string) error {
-	if _, held := m.h.ledger.of(name); held {
-		m.h.ledger.leaveSign(false)
-	}
+	m.sign(name)
 	err := m.Runtime.Remove(ctx, name)
 	if err == nil {
 		m.ended(ctx, name, "ledger.removed", "removed")
@@ -79,15 +79,24 @@ func (m *metered) Remove(ctx context.Context, name string) error {
 	return err
 }
 
+// sign shows that a container was there just now: after a hub that dies before it
+// has written the end, it is what the next one knows.
+func (m *metered) sign(name string) {
+	if _, held := m.h.ledger.of(name); held {
+		m.h.ledger.leaveSign(false)
+	}
+}
+
 func (m *metered) ended(ctx context.Context, name, step, why string) {
 	e, held := m.h.ledger.of(name)
 	if !held {
 		return
 	}
+	m.sign(name) // it was there up to now
 	if err := m.h.step(step); err != nil {
 		m.h.Log.Warn("ledger", "step", step, "error", err)
 	}
-	m.h.ledger.end(ctx, name, m.h.ledger.clock(), m.whyEnded(e, why), false)
+	m.h.ledger.end(ctx, name, m.h.ledger.clock(), cmp.Or(reason(ctx), m.whyEnded(e, why)), false)
 	m.h.tellUse(e.Project)
 }
 

@@ -34,7 +34,7 @@ func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 		return err
 	}
 	defer release()
-	ctx = context.WithoutCancel(ctx)
+	ctx = because(context.WithoutCancel(ctx), "restart")
 	old := l.Record()
 	if _, ok := h.specFor(old); !ok { // its image is not given any more: what runs is all there is
 		if h.NoImage != nil {

@@ -288,7 +288,7 @@ func (h *Hub) Shutdown(ctx context.Context, l *Live) (err error) {
 		return err
 	}
 	defer release()
-	ctx = context.WithoutCancel(ctx)
+	ctx = because(context.WithoutCancel(ctx), "shutdown")
 	l.unlink()
 	l.persist(ctx)
 	rec := l.Record()

@@ -53,6 +53,7 @@ type span struct {
 	boot       string
 	from, to   int64 // ticks
 	gone, seen bool  // seen: somebody knows when it ended
+	removed    bool  // and has been told
 	labels     map[string]string
 	atLeast    int64 // the last tick at which a hub was there
 }
@@ -86,7 +87,15 @@ func (r *TrueRuntime) Freeze(ctx context.Context, name string, f kernel.Freeze) 
 	}
 	return r.Remove(ctx, name)
 }
-func (r *TrueRuntime) Remove(_ context.Context, name string) error { r.end(name, true); return nil }
+func (r *TrueRuntime) Remove(_ context.Context, name string) error {
+	r.end(name, true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.spans[name]; s != nil {
+		s.removed = true
+	}
+	return nil
+}
 
 func (r *TrueRuntime) end(name string, seen bool) {
 	r.mu.Lock()
@@ -101,7 +110,7 @@ func (r *TrueRuntime) List(context.Context) (out []kernel.Status, err error) {
 	defer r.mu.Unlock()
 	now := r.clocks.now()
 	for name, s := range r.spans {
-		if s.boot != now.Boot || s.gone && !s.seen {
+		if s.boot != now.Boot || (s.gone && !s.seen) || s.removed {
 			continue
 		}
 		st := kernel.Status{Name: name, Labels: s.labels, Running: !s.gone}
