@@ -122,6 +122,7 @@ func (h *Hub) lastProof(e Holding, s kernel.Status, rec Kernel, now Moment) Mome
 	}
 	if frozen, ok := h.frozenAt(e, rec); ok {
 		later(in(frozen))
+		later(h.ledger.before)
 		return last
 	}
 	later(h.ledger.before)
