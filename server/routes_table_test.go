@@ -17,6 +17,7 @@ var table = map[string]line{
 	"GET /account":                            {want: "200", who: ofPerson},
 	"POST /account/password":                  {want: "422", who: ofPerson, body: "form:password=a&again=b"},
 	"GET /sessions":                           {want: "200", who: ofPerson},
+	"GET /usage":                              {want: "200", who: ofPerson},
 	"GET /people":                             {want: "200", who: ofAdminPage},
 	"GET /machine":                            {want: "200", who: ofAdminPage},
 	"GET /p/:project":                         {path: "/p/{p}", want: "200"},

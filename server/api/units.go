@@ -72,8 +72,9 @@ type usedNow struct {
 }
 
 type projectLimits struct {
-	Project standing `json:"project"`
-	User    standing `json:"user" doc:"its owner, over all projects"`
+	Project standing        `json:"project"`
+	User    standing        `json:"user" doc:"its owner, over all projects"`
+	News    []hub.LimitNews `json:"news" doc:"which limits of these are near, from four fifths on, or reached"`
 }
 
 func (x *api) standing(of hub.Scope) standing {
@@ -82,6 +83,10 @@ func (x *api) standing(of hub.Scope) standing {
 		limitsView{l.Run.Number(), l.Hour.Number(), l.Day.Number(), l.Month.Number()},
 		usedNow{used[hub.WindowHour].Number(), used[hub.WindowDay].Number(), used[hub.WindowMonth].Number()},
 	}
+}
+
+func (x *api) projectLimits(p hub.Project) *body[projectLimits] {
+	return &body[projectLimits]{projectLimits{x.standing(projectScope(p)), x.standing(userScope(p.Owner)), x.Hub.News(p)}}
 }
 
 func projectScope(p hub.Project) hub.Scope { return hub.Scope{Kind: hub.ScopeProject, ID: p.ID} }
@@ -160,7 +165,10 @@ func (x *api) units() {
 	})
 	add(x, get, "/projects/{p}/limits", "What a project may use, and has used", ok, func(ctx context.Context, in *InProject) (*body[projectLimits], error) {
 		_, p, err := x.project(ctx, in.P)
-		return &body[projectLimits]{projectLimits{x.standing(projectScope(p)), x.standing(userScope(p.Owner))}}, err
+		if err != nil {
+			return nil, err
+		}
+		return x.projectLimits(p), nil
 	})
 	add(x, put, "/projects/{p}/limits", "Limit what a project may use", ok, func(ctx context.Context, in *struct {
 		InProject
@@ -170,7 +178,10 @@ func (x *api) units() {
 		if err == nil {
 			err = x.Hub.SetLimits(ctx, projectScope(p), in.Body.limits())
 		}
-		return &body[projectLimits]{projectLimits{x.standing(projectScope(p)), x.standing(userScope(p.Owner))}}, err
+		if err != nil {
+			return nil, err
+		}
+		return x.projectLimits(p), nil
 	})
 	add(x, get, "/users/{u}/limits", "What a person may use, and has used", ok, func(ctx context.Context, in *struct {
 		U string `path:"u" doc:"ID of the person"`

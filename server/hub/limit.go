@@ -193,6 +193,22 @@ type LimitNews struct {
 	Detail string     `json:"detail"` // for a person
 }
 
+// News are the limits of a project and its owner that are near or reached.
+func (h *Hub) News(p Project) []LimitNews {
+	out := []LimitNews{}
+	for _, of := range []Scope{{ScopeProject, p.ID}, {ScopeUser, p.Owner}} {
+		for _, a := range h.Allowances(of) {
+			switch {
+			case a.full():
+				out = append(out, a.news(levelReached))
+			case a.near():
+				out = append(out, a.news(levelNear))
+			}
+		}
+	}
+	return out
+}
+
 // Levels of news.
 const (
 	levelNear    = "near"

@@ -46,7 +46,7 @@ type Console struct {
 }
 
 // pageNames lists the templates beside layout.html; each defines "content".
-var pageNames = []string{"home", "project", "node", "sessions", "account", "people", "machine", "signin", "firstpassword", "error"}
+var pageNames = []string{"home", "project", "node", "sessions", "account", "people", "machine", "usage", "signin", "firstpassword", "error"}
 
 // New parses the templates and hashes the static files.
 func New() (*Console, error) {

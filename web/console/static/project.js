@@ -10,6 +10,7 @@ import { packagesPart } from "./packages.js";
 import { deleteProject } from "./projects.js";
 import { settingsPart } from "./settings.js";
 import { storagePart } from "./storage.js";
+import { projectUsage } from "./units.js";
 import { webhookPart } from "./webhook.js";
 
 const { id, name } = byId("project").dataset;
@@ -60,6 +61,7 @@ byId("delete").replaceWith(button("Delete the project …", "danger", async () =
 }));
 
 settingsPart(project);
+projectUsage(project);
 storagePart(project);
 webhookPart(project);
 kernels.look();
