@@ -15,6 +15,7 @@ const manners = require('./checks/manners.cjs');
 const packages = require('./checks/packages.cjs');
 const serving = require('./checks/serving.cjs');
 const tour = require('./checks/tour.cjs');
+const usage = require('./checks/usage.cjs');
 const variables = require('./checks/variables.cjs');
 const widgets = require('./checks/widgets.cjs');
 
@@ -48,6 +49,7 @@ const GROUPS = [
   [13, variables.panel],
   [13, variables.dark],
   [13, variables.oneByOne],
+  [15, usage.usage],
   [8, manners.quiet],
   [13, widgets.afterSleep],
   [12, hostile]

@@ -58,6 +58,32 @@ export interface Kernel {
   wake_ms?: number;
   /** how it ended by itself; told until something is run in its next life */
   died?: Died;
+  /** what it costs; between two of these a page counts on by the seconds */
+  use?: Use;
+}
+
+export interface Use {
+  /** units in the kernel's life */
+  units: number;
+  per_second: number;
+  /** of the whole project, today in UTC */
+  project_today: number;
+  project_per_second: number;
+  at: string;
+}
+
+/** A limit on units is near, or reached. */
+export interface LimitNews {
+  level: 'near' | 'reached';
+  scope: 'project' | 'user';
+  window: 'run' | 'hour' | 'day' | 'month';
+  limit: number;
+  used: number;
+  /** when it is free again; none for a run */
+  until?: string;
+  kernel?: string;
+  cell?: string;
+  detail: string;
 }
 
 export interface Died {
@@ -369,6 +395,11 @@ const ofCheckpoint = (id: string, verb = '') => inProject(`checkpoints/${encodeU
 const query = (values: Record<string, string>) => `?${new URLSearchParams(values)}`;
 
 export const configurations = () => list<Configuration>('configurations');
+
+/** Limits of the project and its owner that are near or reached. */
+export const limitNews = async (): Promise<LimitNews[]> =>
+  (await request<{ news?: LimitNews[] }>('GET', inProject('limits'))).news ?? [];
+
 export const kernels = () => list<Kernel>(inProject('kernels'));
 export const events = () => streamAddress(inProject('events'));
 

@@ -17,6 +17,7 @@ import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
 import { addRename, guardMenus, keepConnected } from './language';
+import { tellLimits } from './limits';
 import { markCells } from './marks';
 import { Teller } from './notify';
 import { track } from './progress';
@@ -304,6 +305,14 @@ const restart: JupyterFrontEndPlugin<void> = {
   activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => offerUndo(tracker, kernels)
 };
 
+const limits: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:limits',
+  description: 'Says when a limit on units is near or reached.',
+  autoStart: true,
+  requires: [IKernels],
+  activate: (_: JupyterFrontEnd, kernels: IKernels) => tellLimits(kernels)
+};
+
 const died: JupyterFrontEndPlugin<void> = {
   id: '@cellar/lab:died',
   description: 'Says why a kernel ended by itself, and offers its newest checkpoint.',
@@ -389,4 +398,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, versions, variables, publish, runs, marks, notify, restart, died, saving, language, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, versions, variables, publish, runs, marks, notify, restart, limits, died, saving, language, wording, status, home, plugin];
