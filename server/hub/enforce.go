@@ -227,7 +227,7 @@ func (h *Hub) keepRunLimit(p Project, a Allowance, now time.Time) {
 		case a.full() && now.Sub(stopped) > interruptTime:
 			h.putToSleep(l, fmt.Sprintf("A cell has used the %s units that one run may use, and did not end when it was interrupted.", a.Limit))
 		case a.near() && h.allowances.tellOnce(key+"/"+levelNear, now.AddDate(0, 0, 1)):
-			n.Level, n.Detail = levelNear, fmt.Sprintf("A cell has used %s of the %s units that one run may use. At the limit it is interrupted.", used, a.Limit)
+			n.Level, n.Detail = levelNear, fmt.Sprintf("A cell has used %s of the %s units that one run may use. At the limit it is interrupted.", used.rough(), a.Limit)
 			h.tellLimit(p, n, key+levelNear)
 		}
 	}

@@ -166,18 +166,18 @@ func (h *Hub) mayUseOf(ctx context.Context, project string) error {
 
 func (a Allowance) whose() string {
 	if a.Scope.Kind == ScopeUser {
-		return "The owner of this project has"
+		return "The projects of this owner have"
 	}
 	return "This project has"
 }
 
 // spentSentence says which limit is reached and when it is free again.
 func (a Allowance) spentSentence() string {
-	return fmt.Sprintf("%s used all of the %s units for this %s. More can be used from %s UTC on, or when the limit is raised.", a.whose(), a.Limit, a.Window, a.Until.UTC().Format("2006-01-02 15:04"))
+	return fmt.Sprintf("%s used all of the %s units for %s. More can be used from %s UTC on, or when the limit is raised.", a.whose(), a.Limit, a.Window.now(), a.Until.UTC().Format("2006-01-02 15:04"))
 }
 
 func (a Allowance) nearSentence() string {
-	return fmt.Sprintf("%s used %s of the %s units for this %s. When they are used up, kernels hibernate until %s UTC; nothing in them is lost.", a.whose(), a.Used, a.Limit, a.Window, a.Until.UTC().Format("2006-01-02 15:04"))
+	return fmt.Sprintf("%s used %s of the %s units for %s. At the limit kernels hibernate; nothing in them is lost.", a.whose(), a.Used.rough(), a.Limit, a.Window.now())
 }
 
 // LimitNews tells that a limit is near or reached.

@@ -133,6 +133,17 @@ func (h *Hub) useOf(id kernel.ID, project string) *UseView {
 	return &UseView{total.Number(), rate.Number(), used[WindowDay].Number(), all.Number(), time.Now().UTC()}
 }
 
+// tellNewDay tells followers that what is used today begins anew.
+func (h *Hub) tellNewDay(last time.Time) time.Time {
+	today := WindowDay.start(h.ledger.clock().Wall)
+	if !last.IsZero() && today.After(last) {
+		for _, l := range h.LiveOf("") {
+			l.tell()
+		}
+	}
+	return today
+}
+
 // tellUse tells followers of a project that what it uses in a second is another
 // now.
 func (h *Hub) tellUse(project string) {

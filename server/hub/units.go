@@ -24,6 +24,9 @@ func (u Units) String() string {
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
 }
 
+// rough is u for people, to a tenth.
+func (u Units) rough() string { return (u / (Unit / 10) * (Unit / 10)).String() }
+
 // UnitsOf is a number from the API, to the nearest millionth.
 func UnitsOf(n float64) Units { return Units(math.Round(n * float64(Unit))) }
 
@@ -54,6 +57,14 @@ const (
 )
 
 var calendar = []Window{WindowHour, WindowDay, WindowMonth}
+
+// now names the present window for people.
+func (w Window) now() string {
+	if w == WindowDay {
+		return "today"
+	}
+	return "this " + string(w)
+}
 
 // start is when the window that a moment is in began, next when the one after it
 // will.

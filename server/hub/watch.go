@@ -30,6 +30,7 @@ func (h *Hub) watch() {
 	defer tick.Stop()
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
+	day := h.tellNewDay(time.Time{})
 	for {
 		select {
 		case <-h.ctx.Done():
@@ -49,6 +50,7 @@ func (h *Hub) watch() {
 			}
 			h.ledger.leaveSign(false)
 			h.keepLimits()
+			day = h.tellNewDay(day)
 			h.nodes.sweep()
 			h.nodes.observe(time.Now())
 			h.sweepLanguages(time.Now())

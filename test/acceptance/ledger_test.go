@@ -3,6 +3,8 @@ package acceptance
 import (
 	"encoding/csv"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -341,4 +343,79 @@ func TestLedgerOfNodesAndTerminals(t *testing.T) {
 		t.Errorf("by node: %+v", by)
 	}
 	h.Want(204, "DELETE", h.path(p, k, "")[:len(h.path(p, k, ""))-1], nil, nil)
+}
+
+// TestLedgerOfTheLost: what ends while no hub is there is paid up to its end, and
+// not until a hub comes back.
+func TestLedgerOfTheLost(t *testing.T) {
+	h := startHub(t)
+	for name, end := range map[string]func(k string){
+		"the kernel, not its keeper": func(k string) { killIn(t, k, false) },
+		"all of the container":       func(k string) { killIn(t, k, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.T, h.t = t, t
+			p, k, s := faulty(h)
+			s.Close()
+			h.kill(syscall.SIGKILL)
+			time.Sleep(time.Second)
+			before := time.Now()
+			end(k)
+			after := time.Now()
+			time.Sleep(4 * time.Second)
+			h.start()
+			var first interval
+			eventually(t, "the end is heard of", func() bool {
+				first = h.ledger(p)[0]
+				return !first.ended.IsZero()
+			})
+			// A keeper takes a moment to see the end.
+			if first.ended.Before(before.Add(-20*time.Millisecond)) || first.ended.After(after.Add(2*time.Second)) {
+				t.Errorf("it ended between %v and %v, and the ledger says %+v", before, after, first)
+			}
+			settledBooks(t, h, p, k)
+			h.Want(204, "DELETE", "/api/v1/projects/"+p, nil, nil)
+		})
+	}
+	t.Run("the machine with all of it", func(t *testing.T) {
+		h.T, h.t = t, t
+		p, k, s := faulty(h)
+		s.Close()
+		h.kill(syscall.SIGTERM)
+		ended := time.Now()
+		if out, err := exec.Command(binary(), "down", "--data", h.data, "--kill").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		time.Sleep(3 * time.Second)
+		h.start()
+		settledBooks(t, h, p, k)
+		if first := h.ledger(p)[0]; first.ended.IsZero() || !first.inferred || first.ended.After(ended.Add(2*time.Second)) || first.ended.Before(ended.Add(-time.Second)) {
+			t.Errorf("the last sign of life was at %v, and the ledger says %+v", ended, first)
+		}
+	})
+}
+
+// killIn kills the processes of a kernel, with or without the keeper, which is
+// the first.
+func killIn(t *testing.T, kernel string, keeper bool) {
+	t.Helper()
+	var pids []int
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		b, _ := os.ReadFile("/proc/" + e.Name() + "/cgroup")
+		if err == nil && strings.Contains(string(b), kernel) {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	if len(pids) < 2 {
+		t.Fatalf("processes of the kernel: %v", pids)
+	}
+	if !keeper {
+		pids = pids[1:]
+	}
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
 }

@@ -20,7 +20,9 @@ func problemOf(b []byte) (p problem) {
 // used is how many units a project has used in the present window.
 func (h *hub) used(project, window string) float64 {
 	h.t.Helper()
-	var l struct{ Project struct{ Used map[string]float64 } }
+	var l struct {
+		Project struct{ Used map[string]float64 }
+	}
 	h.Want(200, "GET", "/api/v1/projects/"+project+"/limits", nil, &l)
 	return l.Project.Used[window]
 }
@@ -51,7 +53,7 @@ func TestLimits(t *testing.T) {
 	caller.Want(200, "POST", "/nodes/"+made.ID+"/execute", map[string]any{"x": 4}, nil)
 	s.Send("n = 0\nwhile n < 10**6:\n    n += 1; time.sleep(0.01)", "loop")
 	v := h.await(p, k, "hibernated")
-	if !strings.Contains(v.StateDetail, "units for this day") || !strings.Contains(v.StateDetail, "UTC") {
+	if !strings.Contains(v.StateDetail, "units for today") || !strings.Contains(v.StateDetail, "UTC") {
 		t.Errorf("it sleeps because: %q", v.StateDetail)
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {

@@ -92,8 +92,8 @@ func TestPagesInChromium(t *testing.T) {
 	s := fakeHub(t, newConsole(t))
 	for path, want := range map[string][]string{
 		"/":              {"2 running", "belongs to"},
-		"/p/p1":          {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12", "The last message did not arrive", "One is set", "needed by another", "requirements.txt", "1,700 of 2,000 units this day", "2 h 06 min", "1,205"},
-		"/usage":         {"By person", "20 of 500 units this day", "Download as CSV"},
+		"/p/p1":          {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12", "The last message did not arrive", "One is set", "needed by another", "requirements.txt", "1,700 of 2,000 units today", "2 h 06 min", "1,205"},
+		"/usage":         {"By person", "20 of 500 units today", "Download as CSV"},
 		"/p/p1/nodes/n1": {"Running", "90 a minute", "1.2 s", "Current", "90 %", "back by itself", "17 of 1,000 today", "5 a second", "curl -X POST"},
 		"/sessions":      {"150 % of 200 %", "1 GiB of 2 GiB", "Running, busy, 3 waiting", "belongs to", "1 kernel in memory: 1 GiB, 1.5 cores busy."},
 		"/account":       {"used <time", "never"},

@@ -43,7 +43,7 @@ async function usage(w) {
     await fetch(`${w.hub.url}/api/v1/projects/digits/limits`, {
       method: 'PUT', headers: { Authorization: `Bearer ${w.hub.token}`, 'Content-Type': 'application/json' }, body: JSON.stringify({ day: limit })
     });
-    await toast(page, 'units for this day').waitFor();
+    await toast(page, 'units for today').waitFor();
     await toast(page, 'used all of the').waitFor({ timeout: 60_000 });
     await w.lab.state('hibernated');
     await w.look('limit');
@@ -67,7 +67,7 @@ async function usage(w) {
     await dialog.getByLabel('Units in one run of a cell').fill('2.5');
     await page.keyboard.press('Enter');
     await said(page, 'The limits are saved');
-    await part.getByText('of 100,000 units this day').waitFor();
+    await part.getByText('of 100,000 units today').waitFor();
     const { limits } = (await api('projects/digits/limits')).project;
     same('limits', limits, { run: 2.5, hour: 0, day: 100000, month: 0 });
     await part.getByRole('button', { name: 'Limits …' }).click();

@@ -120,9 +120,10 @@ export function limitBars(whose, { limits, used }) {
     const part = Math.min(1, used[w] / limit);
     const inner = h("i", {});
     inner.style.width = `${Math.round(part * 100)}%`;
-    const words = `${units(used[w])} of ${unitsOf(limit)} this ${w}`;
+    const now = w === "day" ? "today" : `this ${w}`;
+    const words = `${units(used[w])} of ${unitsOf(limit)} ${now}`;
     return h("div", {}, h("p", {}, `${whose}: ${words}`),
-      h("div", { class: "bar", role: "meter", "aria-label": `${whose}, this ${w}`, "aria-valuemin": 0, "aria-valuemax": limit, "aria-valuenow": used[w], "aria-valuetext": words }, inner));
+      h("div", { class: "bar", role: "meter", "aria-label": `${whose}, ${now}`, "aria-valuemin": 0, "aria-valuemax": limit, "aria-valuenow": used[w], "aria-valuetext": words }, inner));
   });
 }
 
