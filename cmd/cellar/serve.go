@@ -129,7 +129,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 		Hub: h, Apps: apps, Lab: web.Lab(), Base: base, Proxies: proxies, Hosts: c.Host, Loopback: onLoopback(ln), First: first, Start: start, Version: version, Log: log, Trees: w.trees,
 		LabExtensions: w.labExtensions(ctx), LabOperator: os.DirFS(filepath.Join(w.Data, "labconfig")),
 		Seed:   tour.Write,
-		Doctor: func(ctx context.Context) []api.Finding { return findings(doctor(ctx)) },
+		Doctor: func(ctx context.Context) []api.Finding { return append(findings(doctor(ctx)), ledgerFinding(ctx, h)) },
 		Ready:  w.ready,
 	})
 	if err != nil {
@@ -294,4 +294,20 @@ func findings(list []machine.Finding) []api.Finding {
 		out = append(out, api.Finding{Code: f.Code, Status: f.Status, Title: f.Title, Detail: f.Detail, Fix: f.Fix})
 	}
 	return out
+}
+
+// ledgerFinding says whether the books of compute are in order.
+func ledgerFinding(ctx context.Context, h *hub.Hub) api.Finding {
+	f := api.Finding{Code: "ledger", Status: "ok", Title: "Ledger of compute"}
+	n, wrong, err := h.CheckLedger(ctx)
+	switch {
+	case err != nil:
+		f.Status, f.Detail = "warn", "It could not be checked: "+fault.Sentence(err)
+	case len(wrong) > 0:
+		f.Status, f.Detail = "fail", fmt.Sprintf("Of %d intervals some are wrong: %s.", n, strings.Join(wrong[:min(len(wrong), 5)], "; "))
+		f.Fix = "Check again in a minute, as what is just starting or ending may look like this. If it stays, keep a copy of cellar.db, restart the hub, and report it."
+	default:
+		f.Detail = fmt.Sprintf("%d intervals; none overlap, and what is open runs.", n)
+	}
+	return f
 }

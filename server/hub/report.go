@@ -3,6 +3,7 @@ package hub
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -161,6 +162,38 @@ func (h *Hub) name(ctx context.Context, list []Used, by By) {
 // SinceMade is a span for a report of a project: what an earlier one by its ID
 // has used is not its own.
 func (p Project) SinceMade(from time.Time) time.Time { return laterOf(from, p.CreatedAt) }
+
+// CheckLedger counts the intervals of the ledger and says what is wrong with it:
+// intervals that contradict one another, and what is held by nothing that runs,
+// or runs and is not held.
+func (h *Hub) CheckLedger(ctx context.Context) (intervals int, wrong []string, err error) {
+	if intervals, wrong, err = h.Store.CheckLedger(ctx); err != nil {
+		return intervals, wrong, err
+	}
+	before := h.ledger.clock()
+	list, err := h.Runtime.List(ctx)
+	if err != nil {
+		return intervals, wrong, err
+	}
+	runs := map[string]bool{}
+	for _, s := range list {
+		if runs[s.Name] = s.Running; !s.Running || s.Labels[labelConfiguration] == "" {
+			continue
+		}
+		if _, held := h.ledger.of(s.Name); !held {
+			wrong = append(wrong, "container "+s.Name+" runs and is in no open interval")
+		}
+	}
+	g := h.ledger
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, e := range g.open {
+		if !runs[name] && !g.making[name] && e.Tick < before.Tick {
+			wrong = append(wrong, fmt.Sprintf("interval %d of %s is open, and nothing runs in it", e.ID, e.Holder))
+		}
+	}
+	return intervals, wrong, nil
+}
 
 // checkLedger looks whether the ledger contradicts itself, once, at the start.
 func (h *Hub) checkLedger(ctx context.Context) {
