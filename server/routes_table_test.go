@@ -100,6 +100,8 @@ var table = map[string]line{
 	"POST /api/v1/projects/{p}/nodes/{n}/rollback":            {want: "404 node_not_found", body: `{}`},
 	"GET /api/v1/projects/{p}/nodes/{n}/revisions/{r}":        {path: "/api/v1/projects/{p}/nodes/n/revisions/1", want: "404 node_not_found"},
 	"DELETE /api/v1/projects/{p}/nodes/{n}/revisions/{r}":     {path: "/api/v1/projects/{p}/nodes/n/revisions/1", want: "404 node_not_found"},
+	"DELETE /api/v1/projects/{p}/kernels/{k}/line":            {want: "404 kernel_not_found"},
+	"GET /api/v1/availability":                                {want: "200", who: ofPerson},
 	"POST /api/v1/projects/{p}/kernels/{k}/interrupt":         {want: "404 kernel_not_found"},
 	"GET /api/v1/kernels":                                     {want: "200", who: ofPerson},
 	"GET /api/v1/projects/{p}/timings":                        {path: "/api/v1/projects/{p}/timings?path=n.ipynb", want: "200"},

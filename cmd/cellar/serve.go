@@ -46,6 +46,8 @@ type serveCmd struct {
 	FilesPackages  int64          `help:"Bytes of what is installed in a project that a checkpoint keeps; 0 means a list only." default:"5368709120"`
 	QuotaProject   int64          `help:"Bytes that a project may take: files, packages, and what its checkpoints add; 0 means no limit. Over it nothing new is made; kernels still hibernate, and notebooks are saved." default:"0"`
 	QuotaUser      int64          `help:"Bytes that all projects of a person may take together; 0 means no limit." default:"0"`
+	Overcommit     float64        `help:"How often the machine's memory may be given to configurations, as most kernels use little of theirs; kernels for which there is no room wait in line. 1 gives what there is, 0 is without a limit." default:"4"`
+	OvercommitCPUs float64        `help:"The same for cores." name:"overcommit-cpus" default:"0"`
 	NodeIdle       time.Duration  `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
 	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
 	Configurations configurations `help:"A JSON file with the list of configurations; in the configuration file the list itself will do, too. Without it, built-in ones." placeholder:"FILE"`
@@ -111,7 +113,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	wg.Go(func() { w.daemon.Supervise(supervised) })
 	defer wg.Wait()
 	defer unsupervise()
-	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser}, Files: hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages}, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
+	h, err := w.hub(ctx, hub.Config{Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory, NodeIdleAfter: c.NodeIdle, Overcommit: hub.Overcommit{Memory: c.Overcommit, CPUs: c.OvercommitCPUs}, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser}, Files: hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages}, JournalQuota: c.JournalQuota, Fault: w.faults(c.Fault), Poster: webhook.New(hooks)})
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,12 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, choice Choice,
 		return out, err
 	}
 	defer release()
+	if conf, err := h.Configuration(l.Record().Configuration); err == nil {
+		if err := h.mayTake(conf, l.ID()); err != nil && l.Record().Container == "" {
+			return out, err
+		}
+		defer h.line.promise(l.ID(), conf.need())()
+	}
 	o.Step(0.05, "Fetching the checkpoint")
 	giveBack, err := h.borrow(ctx, p.ID, c.ID)
 	if err != nil {

@@ -103,7 +103,10 @@ func (h *Hub) Offer(name string) (Configuration, error) {
 }
 
 // Available reports whether the machine can give what c asks for at all.
-func (h *Hub) Available(c Configuration) bool { return c.Fits(h.MachineMemory) }
+func (h *Hub) Available(c Configuration) bool {
+	most, memory, cpus := h.capacity()
+	return c.Fits(h.MachineMemory) && !(memory && c.Memory > most.memory) && !(cpus && c.CPUs > most.cpus)
+}
 
 // Fits reports whether this machine, with so much memory (0: not known), can
 // give what c asks for.

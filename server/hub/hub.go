@@ -56,8 +56,9 @@ type Config struct {
 	StoreAfter time.Duration
 	Files      FilesLimits
 	Quota      Quota
-	ShortName  string        // unique to the data folder, for names outside it
-	Poster     Poster        // nil: webhooks are refused
+	ShortName  string // unique to the data folder, for names outside it
+	Poster     Poster // nil: webhooks are refused
+	Overcommit Overcommit
 	Clock      func() Moment // of the ledger; nil: the machine's
 }
 
@@ -103,6 +104,7 @@ type Hub struct {
 	measures    measures
 	ledger      *ledger
 	allowances  allowances
+	line        *line
 
 	since time.Time // when this hub began
 
@@ -125,7 +127,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	if h.DefaultSpec == "" {
 		h.DefaultSpec = defaultSpec(images, h.specs)
 	}
-	h.ledger = newLedger(h, h.Clock)
+	h.ledger, h.line = newLedger(h, h.Clock), newLine(h)
 	h.Runtime = &metered{h.Runtime, h}
 	h.Operations = &Operations{list: map[string]*Operation{}, log: h.Log}
 	h.nodes.h = h
@@ -171,6 +173,7 @@ func (h *Hub) Close() {
 	for _, l := range list {
 		l.shutClients()
 	}
+	h.line.close()
 	h.Operations.wg.Wait() // a switch under way is finished, not cut
 	h.nodes.close()
 	h.noteKeys(context.WithoutCancel(h.ctx))

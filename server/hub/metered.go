@@ -37,6 +37,13 @@ func (m *metered) hold(ctx context.Context, c kernel.Container, do func() error)
 		}
 		return err
 	}
+	if e.Kind != HolderKernel { // kernels have waited in line
+		if conf, err := m.h.Configuration(e.Configuration); err == nil {
+			if err := m.h.mayTake(conf, ""); err != nil {
+				return err
+			}
+		}
+	}
 	e.Why = cmp.Or(reason(ctx), m.whyHeld(e))
 	g := m.h.ledger
 	if err := g.begin(ctx, e, true); err != nil {
@@ -97,6 +104,7 @@ func (m *metered) ended(ctx context.Context, name, step, why string) {
 		m.h.Log.Warn("ledger", "step", step, "error", err)
 	}
 	m.h.ledger.end(ctx, name, m.h.ledger.clock(), cmp.Or(reason(ctx), m.whyEnded(e, why)), false)
+	m.h.line.serve()
 	m.h.tellUse(e.Project)
 }
 

@@ -29,6 +29,7 @@ const keepBeforeLimit = 2 * time.Minute
 // first, so that a restart can be undone.
 func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 	defer func() { l.acted("restart", err) }()
+	h.line.quit(l.ID())
 	release, err := l.take(ctx)
 	if err != nil {
 		return err
@@ -44,6 +45,12 @@ func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 	}
 	if err := h.mayUseOf(ctx, old.Project); err != nil {
 		return err
+	}
+	if c, err := h.Configuration(old.Configuration); err == nil {
+		if err := h.mayTake(c, old.ID); err != nil && old.Container == "" {
+			return err
+		}
+		defer h.line.promise(old.ID, c.need())()
 	}
 	told := h.keepBeforeRestart(ctx, l)
 	l.unlink()

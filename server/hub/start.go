@@ -58,13 +58,31 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 	// any Jupyter server, and what is sent meanwhile waits.
 	h.wg.Go(func() {
 		defer release()
-		err := h.start(context.WithoutCancel(ctx), l)
+		err := h.startInLine(context.WithoutCancel(ctx), l)
+		if err == errShut {
+			return
+		}
 		l.acted("start", err)
 		if err != nil {
 			h.Log.Error("kernel did not start", "kernel", l.rec.ID, "project", p.ID, "error", err)
 		}
 	})
 	return l, nil
+}
+
+// startInLine starts a kernel that is new once there is room for it; the deed is
+// held. One that leaves the line ends.
+func (h *Hub) startInLine(ctx context.Context, l *Live) error {
+	leave, err := h.awaitRoom(ctx, l, l.Record().CreatedAt)
+	if err == errShut {
+		return err
+	}
+	if err != nil {
+		l.fail(ctx, "The kernel was not started. "+fault.Sentence(err))
+		return err
+	}
+	defer leave()
+	return h.start(ctx, l)
 }
 
 // start creates a fresh container for l, whose deed is held.
@@ -283,6 +301,7 @@ func nextJournal(name string) string {
 // Shutdown ends a kernel for good. Its checkpoints stay.
 func (h *Hub) Shutdown(ctx context.Context, l *Live) (err error) {
 	defer func() { l.acted("shutdown", err) }()
+	h.line.quit(l.ID())
 	release, err := l.take(ctx)
 	if err != nil {
 		return err

@@ -30,7 +30,14 @@ func (h *Hub) Switch(ctx context.Context, l *Live, name string, move bool, o *Op
 		return l.change(ctx, func(k *Kernel) { k.Configuration = conf.Name })
 	case rec.State != kernel.Running && rec.State != kernel.Starting:
 		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; switch it when it runs.", rec.State)
-	case move:
+	}
+	if old, err := h.Configuration(rec.Configuration); err != nil || conf.Memory > old.Memory || conf.CPUs > old.CPUs {
+		if err := h.mayTake(conf, rec.ID); err != nil {
+			return err
+		}
+	}
+	defer h.line.promise(rec.ID, conf.need())() // nobody takes it while the kernel is between two containers
+	if move {
 		return h.move(ctx, l, conf, o)
 	}
 	return h.resize(ctx, l, conf, o)

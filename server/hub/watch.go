@@ -50,6 +50,7 @@ func (h *Hub) watch() {
 			}
 			h.ledger.leaveSign(false)
 			h.keepLimits()
+			h.line.serve()
 			day = h.tellNewDay(day)
 			h.nodes.sweep()
 			h.nodes.observe(time.Now())

@@ -24,8 +24,10 @@ export interface Configuration {
   memory: number;
   gpus: number;
   units_per_second: number;
+  /** can be had now */
   available: boolean;
-  free_text?: string;
+  /** why not */
+  reason?: string;
 }
 
 export type KernelState =
@@ -60,6 +62,21 @@ export interface Kernel {
   died?: Died;
   /** what it costs; between two of these a page counts on by the seconds */
   use?: Use;
+  /** it waits for room on the machine; 1 is next */
+  line?: { position: number; length: number };
+}
+
+/** What is left on the machine; -1 is without a limit. */
+export interface Free {
+  memory: number;
+  memory_total: number;
+  memory_idle: number;
+  cpus: number;
+  cpus_total: number;
+  cpus_busy: number;
+  disk: number;
+  gpus: number;
+  waiting: number;
 }
 
 export interface Use {
@@ -394,7 +411,12 @@ const ofKernel = (kernel: string, verb: string) => inProject(`kernels/${encodeUR
 const ofCheckpoint = (id: string, verb = '') => inProject(`checkpoints/${encodeURIComponent(id)}${verb}`);
 const query = (values: Record<string, string>) => `?${new URLSearchParams(values)}`;
 
-export const configurations = () => list<Configuration>('configurations');
+/** kernel: the one that would switch, whose own room counts as free. */
+export const configurations = (kernel = '') => list<Configuration>(`configurations${query(kernel ? { kernel } : {})}`);
+
+export const free = () => request<Free>('GET', 'availability');
+
+export const leaveLine = (id: string) => request<void>('DELETE', ofKernel(id, 'line'));
 
 /** Limits of the project and its owner that are near or reached. */
 export const limitNews = async (): Promise<LimitNews[]> =>
