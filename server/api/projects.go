@@ -114,11 +114,11 @@ func (x *api) projects() {
 	})
 	add(x, get, "/configurations", "List configurations", ok, func(ctx context.Context, in *struct {
 		Kernel string `query:"kernel" doc:"ID of the kernel that would switch: what it holds counts as free"`
-	}) (*body[list[hub.Standing]], error) {
+	}) (*body[list[hub.Offered]], error) {
 		if _, err := x.user(ctx); err != nil {
 			return nil, err
 		}
-		return listOf(x.Hub.Standings(kernel.ID(in.Kernel))), nil
+		return listOf(x.Hub.Offers(kernel.ID(in.Kernel))), nil
 	})
 	add(x, get, "/availability", "What is free on the machine", ok, func(ctx context.Context, _ *none) (*body[hub.Free], error) {
 		if _, err := x.user(ctx); err != nil {

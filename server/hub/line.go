@@ -218,8 +218,12 @@ func (q *line) serve() {
 		q.mu.Lock()
 		if q.places[first.id] == first && !first.room && !first.left {
 			first.room, first.ahead = true, -1
-			q.turns++
-			q.turn[first.user] = q.turns
+			if len(list) == 1 { // who has nobody behind takes no turn
+				q.turn = map[string]uint64{}
+			} else {
+				q.turns++
+				q.turn[first.user] = q.turns
+			}
 			close(first.ready)
 		}
 		q.mu.Unlock()

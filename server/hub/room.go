@@ -93,18 +93,18 @@ func (h *Hub) fullSentence(c Configuration, but kernel.ID) string {
 	return ""
 }
 
-// Choice of a configuration, as it stands now.
-type Standing struct {
+// Offered is a configuration with whether it can be had.
+type Offered struct {
 	Configuration
 	Available bool   `json:"available" doc:"whether it can be had now"`
 	Reason    string `json:"reason,omitempty" doc:"why not"`
 }
 
-// Standings say of each configuration whether it can be had now, by a kernel that
+// Offers say of each configuration whether it can be had now, by a kernel that
 // would give up what it holds for it (empty: by a new one).
-func (h *Hub) Standings(k kernel.ID) (out []Standing) {
+func (h *Hub) Offers(k kernel.ID) (out []Offered) {
 	for _, c := range h.Configurations {
-		s := Standing{Configuration: c}
+		s := Offered{Configuration: c}
 		switch {
 		case !h.Available(c):
 			s.Reason = h.neverSentence(c)

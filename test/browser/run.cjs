@@ -11,6 +11,7 @@ const dies = require('./checks/dies.cjs');
 const { hostile } = require('./checks/hostile.cjs');
 const keeping = require('./checks/keeping.cjs');
 const language = require('./checks/language.cjs');
+const { line } = require('./checks/line.cjs');
 const manners = require('./checks/manners.cjs');
 const packages = require('./checks/packages.cjs');
 const serving = require('./checks/serving.cjs');
@@ -50,6 +51,7 @@ const GROUPS = [
   [13, variables.dark],
   [13, variables.oneByOne],
   [15, usage.usage],
+  [16, line],
   [8, manners.quiet],
   [13, widgets.afterSleep],
   [12, hostile]
