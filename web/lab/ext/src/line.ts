@@ -9,7 +9,7 @@ import { kernelOf } from './watch';
 /** Shows one notification for each kernel that waits, and keeps it true until it does not. */
 export function showLine(tracker: INotebookTracker, kernels: IKernels): void {
   const shown = new Map<string, string>(); // notifications by kernel
-  kernels.changed.connect((_, id) => {
+  const look = (id: string): void => {
     const line = kernels.get(id)?.line;
     const panel = tracker.find(panel => kernelOf(panel.sessionContext) === id);
     const told = shown.get(id);
@@ -25,6 +25,18 @@ export function showLine(tracker: INotebookTracker, kernels: IKernels): void {
       const actions = [{ label: 'Do not wait', caption: 'Take the kernel out of the line', callback: () => void leave(id) }];
       shown.set(id, Notification.info(message, { autoClose: false, actions }));
     }
+  };
+  kernels.changed.connect((_, id) => look(id));
+  // The hub may have told of a kernel before the page knows that it is its own.
+  tracker.widgetAdded.connect((_, panel) => {
+    const own = (): void => {
+      const id = kernelOf(panel.sessionContext);
+      if (id) {
+        look(id);
+      }
+    };
+    panel.sessionContext.kernelChanged.connect(own);
+    own();
   });
 }
 
