@@ -169,13 +169,10 @@ func (g *ledger) begin(ctx context.Context, e Holding, making bool) error {
 	e.Boot, e.Tick, e.Began = now.Boot, now.Tick, now.Wall.Truncate(time.Millisecond).UTC()
 	g.mu.Lock()
 	var old *Entry
-	for name, was := range g.open {
+	for _, was := range g.open {
 		if was.Holder == e.Holder {
 			ended := was.until(now, e.Why, false)
 			old = &ended
-			delete(g.open, name)
-			g.count(ended)
-			g.closing[was.ID] = ended
 		}
 	}
 	g.mu.Unlock()
@@ -186,11 +183,14 @@ func (g *ledger) begin(ctx context.Context, e Holding, making bool) error {
 	id, err := g.h.Store.AddHolding(ctx, e, release)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err != nil {
+	if err != nil { // what was held still is
 		return fault.Wrap(fault.Unavailable, "ledger_failed", "The server could not write down that compute is used, so none is given. Try again, or tell the operator.", err)
 	}
 	if old != nil {
-		delete(g.closing, old.ID())
+		if _, open := g.open[old.Container]; open {
+			delete(g.open, old.Container)
+			g.count(*old)
+		}
 	}
 	e.ID = id
 	g.open[e.Container] = e

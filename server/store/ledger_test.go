@@ -249,6 +249,31 @@ type mortalStore struct {
 	dead bool
 }
 
+// TestAFailedExchangeLeavesTheLedger: what could not be written has not happened.
+func TestAFailedExchangeLeavesTheLedger(t *testing.T) {
+	w := newLedgerTown(t)
+	make := func(name string) error {
+		return w.h.Runtime.Create(context.Background(), kernel.Container{Name: name, Labels: map[string]string{
+			"cellar.kind": "kernel", "cellar.kernel": "k", "cellar.project": "p", "cellar.configuration": "c"}})
+	}
+	ok(t, make("k-1"))
+	w.clocks.pass(time.Second)
+	s := w.h.Store.(*mortalStore)
+	s.mu.Lock()
+	s.dead = true
+	s.mu.Unlock()
+	class(t, "nothing can be written", make("k-2"), fault.Unavailable)
+	s.mu.Lock()
+	s.dead = false
+	s.mu.Unlock()
+	w.clocks.pass(time.Second)
+	w.check()
+	ok(t, make("k-3")) // in its place: the one before ends at that moment
+	w.runtime.end("k-1", true)
+	w.check()
+	w.sumsAgree()
+}
+
 func (s *mortalStore) die() { s.mu.Lock(); s.dead = true; s.mu.Unlock() }
 
 func (s *mortalStore) lives() error {

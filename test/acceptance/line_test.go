@@ -111,14 +111,14 @@ func TestLine(t *testing.T) {
 	is(h.Client, p.ID, k4, "dead")
 	h.Want(409, "DELETE", h.path(p.ID, k3, "line"), nil, nil)
 	s = h.Open(p.ID, k1)
-	run := s.Send("print(x + 1)", "c") // what sleeps waits like what is new
+	s.Send("print(x + 1)", "c") // what sleeps waits like what is new
 	is(h.Client, p.ID, k1, "hibernated 2 of 2")
 	s.Close()
 	h.kill(syscall.SIGKILL)
 	h.start()
 	is(h.Client, p.ID, k1, "hibernated 2 of 2") // it keeps its place; what was sent is sent again by whoever sent it
 	s = h.Open(p.ID, k1)
-	run = s.Send("print(x + 1)", "c")
+	run := s.Send("print(x + 1)", "c")
 	h.Want(204, "DELETE", "/api/v1/projects/"+p.ID+"/kernels/"+k2, nil, nil)
 	is(bob, q.ID, b, "running")
 	is(h.Client, p.ID, k1, "hibernated 1 of 1")
