@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 )
 
 // ID is a kernel's name towards Jupyter clients. It stays the same through
@@ -89,6 +90,8 @@ type Status struct {
 	Labels  map[string]string
 	Running bool // its first process lives
 	PID     int  // on the machine
+	// Ended is when its first process ended; zero when it lives, or nobody knows.
+	Ended time.Time
 }
 
 // Usage is what a container uses at this moment.

@@ -123,6 +123,7 @@ func (s *Server) routes() *echo.Echo {
 	at("GET", "/account", s.person(s.console.Account))
 	at("GET", "/sessions", s.person(s.console.Sessions))
 	at("GET", "/people", s.admin(s.console.People))
+	at("GET", "/usage", s.person(s.console.Usage))
 	at("GET", "/machine", s.admin(s.console.Machine))
 	at("GET", "/p/:project", s.projectPage)
 	at("GET", "/s/:secret", s.shared(s.sharedPage))

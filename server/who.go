@@ -72,7 +72,11 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 			s.setCookie(w, r, xsrfCookie, hub.Secret(), false)
 		}
 		id.from = s.client(r)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, id)))
+		ctx := context.WithValue(r.Context(), whoKey{}, id)
+		if id.how != byNothing {
+			ctx = hub.WithActor(ctx, id.user.Name)
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

@@ -46,6 +46,8 @@ type serveCmd struct {
 	FilesPackages  int64          `help:"Bytes of what is installed in a project that a checkpoint keeps; 0 means a list only." default:"5368709120"`
 	QuotaProject   int64          `help:"Bytes that a project may take: files, packages, and what its checkpoints add; 0 means no limit. Over it nothing new is made; kernels still hibernate, and notebooks are saved." default:"0"`
 	QuotaUser      int64          `help:"Bytes that all projects of a person may take together; 0 means no limit." default:"0"`
+	Overcommit     float64        `help:"How often the machine's memory may be given to configurations, as most kernels use little of theirs; kernels for which there is no room wait in line. 1 gives what there is, 0 is without a limit." default:"4"`
+	OvercommitCPUs float64        `help:"The same for cores." name:"overcommit-cpus" default:"0"`
 	NodeIdle       time.Duration  `help:"An instance of a node that nobody calls for so long is removed." default:"60s"`
 	JournalQuota   int64          `help:"Bytes of output kept for each kernel until the notebook has them." default:"1073741824"`
 	Templates      bool           `help:"Begin Python kernels from one that was frozen when it had just started; otherwise each is started by itself." default:"true" negatable:""`
@@ -115,7 +117,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	defer unsupervise()
 	h, err := w.hub(ctx, hub.Config{
 		Configurations: c.Configurations.list, IdleAfter: c.Idle, StoreAfter: c.StoreAfter, AutosaveAfter: c.Autosave, AutosaveMemory: c.AutosaveMemory,
-		NodeIdleAfter: c.NodeIdle, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser},
+		NodeIdleAfter: c.NodeIdle, Overcommit: hub.Overcommit{Memory: c.Overcommit, CPUs: c.OvercommitCPUs}, Quota: hub.Quota{Project: c.QuotaProject, User: c.QuotaUser},
 		Files:        hub.FilesLimits{Each: c.FilesEach, Total: c.FilesTotal, Packages: c.FilesPackages},
 		JournalQuota: c.JournalQuota, Templates: c.Templates, Links: c.Links, Fault: w.faults(c.Fault), Poster: webhook.New(hooks),
 	})
@@ -138,7 +140,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 		Hub: h, Apps: apps, Lab: web.Lab(), Base: base, Proxies: proxies, Hosts: c.Host, Loopback: onLoopback(ln), First: first, Start: start, Version: version, Log: log, Trees: w.trees,
 		LabExtensions: w.labExtensions(ctx), LabOperator: os.DirFS(filepath.Join(w.Data, "labconfig")),
 		Seed:   tour.Write,
-		Doctor: func(ctx context.Context) []api.Finding { return findings(doctor(ctx)) },
+		Doctor: func(ctx context.Context) []api.Finding { return append(findings(doctor(ctx)), ledgerFinding(ctx, h)) },
 		Ready:  w.ready,
 	})
 	if err != nil {
@@ -303,4 +305,20 @@ func findings(list []machine.Finding) []api.Finding {
 		out = append(out, api.Finding{Code: f.Code, Status: f.Status, Title: f.Title, Detail: f.Detail, Fix: f.Fix})
 	}
 	return out
+}
+
+// ledgerFinding says whether the books of compute are in order.
+func ledgerFinding(ctx context.Context, h *hub.Hub) api.Finding {
+	f := api.Finding{Code: "ledger", Status: "ok", Title: "Ledger of compute"}
+	n, wrong, err := h.CheckLedger(ctx)
+	switch {
+	case err != nil:
+		f.Status, f.Detail = "warn", "It could not be checked: "+fault.Sentence(err)
+	case len(wrong) > 0:
+		f.Status, f.Detail = "fail", fmt.Sprintf("Of %d intervals some are wrong: %s.", n, strings.Join(wrong[:min(len(wrong), 5)], "; "))
+		f.Fix = "Check again in a minute, as what is just starting or ending may look like this. If it stays, keep a copy of cellar.db, restart the hub, and report it."
+	default:
+		f.Detail = fmt.Sprintf("%d intervals; none overlap, and what is open runs.", n)
+	}
+	return f
 }

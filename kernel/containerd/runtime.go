@@ -345,10 +345,12 @@ func (r *Runtime) List(ctx context.Context) ([]kernel.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	pids := map[string]int{}
+	pids, ended := map[string]int{}, map[string]time.Time{}
 	for _, p := range running.Tasks {
 		if p.ExitedAt.AsTime().Unix() <= 0 {
 			pids[p.ID] = int(p.Pid)
+		} else {
+			ended[p.ID] = p.ExitedAt.AsTime()
 		}
 	}
 	out := make([]kernel.Status, 0, len(list))
@@ -357,7 +359,7 @@ func (r *Runtime) List(ctx context.Context) ([]kernel.Status, error) {
 		if pid != 0 && syscall.Kill(pid, 0) != nil {
 			pid = 0
 		}
-		out = append(out, kernel.Status{Name: c.ID, Labels: c.Labels, Running: pid != 0, PID: pid})
+		out = append(out, kernel.Status{Name: c.ID, Labels: c.Labels, Running: pid != 0, PID: pid, Ended: ended[c.ID]})
 	}
 	return out, nil
 }

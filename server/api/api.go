@@ -61,6 +61,7 @@ func Register(a huma.API, d Deps) {
 	x.nodes()
 	x.aliases()
 	x.keys()
+	x.units()
 	x.operations()
 }
 

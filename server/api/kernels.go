@@ -90,6 +90,13 @@ func (x *api) kernels() {
 			return l.View(), nil
 		}), nil
 	})
+	add(x, del, "/projects/{p}/kernels/{k}/line", "Have a kernel wait for room no more", gone, func(ctx context.Context, in *InKernel) (*none, error) {
+		l, err := x.kernel(ctx, *in)
+		if err != nil {
+			return nil, err
+		}
+		return nil, x.Hub.LeaveLine(l)
+	})
 	add(x, post, "/projects/{p}/kernels/{k}/interrupt", "Stop the cell that runs", gone, func(ctx context.Context, in *InKernel) (*none, error) {
 		l, err := x.kernel(ctx, *in)
 		if err != nil {

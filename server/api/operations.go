@@ -106,6 +106,7 @@ func (x *api) operations() {
 	type runEvent struct{ hub.RunView }
 	type nodeEvent struct{ hub.NodeView }
 	type restartedEvent struct{ hub.Restarted }
+	type limitEvent struct{ hub.LimitNews }
 	sse.Register(x.API, x.stream("project-events", "/projects/{p}/events", "Follow what happens in a project", func(ctx huma.Context) (any, func(), error) {
 		_, p, err := x.project(ctx.Context(), ctx.Param("p"))
 		if err != nil {
@@ -114,7 +115,7 @@ func (x *api) operations() {
 		events, stop := x.Hub.Follow(p.ID)
 		return events, stop, nil
 	}),
-		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}, "restarted": restartedEvent{}}, func(ctx context.Context, in *InProject, send sse.Sender) {
+		map[string]any{"kernel": kernelEvent{}, "run": runEvent{}, "node": nodeEvent{}, "restarted": restartedEvent{}, "limit": limitEvent{}}, func(ctx context.Context, in *InProject, send sse.Sender) {
 			_, p, err := x.project(ctx, in.P)
 			if err != nil {
 				return
@@ -140,6 +141,8 @@ func (x *api) operations() {
 						data = nodeEvent{v}
 					case hub.Restarted:
 						data = restartedEvent{v}
+					case hub.LimitNews:
+						data = limitEvent{v}
 					default:
 						continue
 					}

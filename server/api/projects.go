@@ -38,11 +38,6 @@ func (x *api) projectOf(ctx context.Context, p hub.Project) projectView {
 	return v
 }
 
-type configurationView struct {
-	hub.Configuration
-	Available bool `json:"available"`
-}
-
 func (x *api) projects() {
 	add(x, get, "/projects", "List my projects", ok, func(ctx context.Context, _ *none) (*body[list[projectView]], error) {
 		u, err := x.user(ctx)
@@ -117,14 +112,19 @@ func (x *api) projects() {
 		u, err := x.Hub.Usage(ctx, p, in.Fresh)
 		return &body[hub.UsageView]{u}, err
 	})
-	add(x, get, "/configurations", "List configurations", ok, func(ctx context.Context, _ *none) (*body[list[configurationView]], error) {
+	add(x, get, "/configurations", "List configurations", ok, func(ctx context.Context, in *struct {
+		Kernel string `query:"kernel" doc:"ID of the kernel that would switch: what it holds counts as free"`
+	}) (*body[list[hub.Offered]], error) {
 		if _, err := x.user(ctx); err != nil {
 			return nil, err
 		}
-		var out []configurationView
-		for _, c := range x.Hub.Configurations {
-			out = append(out, configurationView{c, x.Hub.Available(c)})
+		return listOf(x.Hub.Offers(kernel.ID(in.Kernel))), nil
+	})
+	add(x, get, "/availability", "What is free on the machine", ok, func(ctx context.Context, _ *none) (*body[hub.Free], error) {
+		if _, err := x.user(ctx); err != nil {
+			return nil, err
 		}
-		return listOf(out), nil
+		f, err := x.Hub.Free(ctx)
+		return &body[hub.Free]{f}, err
 	})
 }

@@ -85,6 +85,7 @@ func (h *Hub) adopt(ctx context.Context, l *Live, name string) bool {
 			h.Log.Warn("limits not renewed", "kernel", l.rec.ID, "error", err)
 		}
 	}
+	h.holdsNow(ctx, l, name)
 	l.force(ctx, state, "")
 	if state == kernel.Starting {
 		h.wg.Go(l.awaitReady)

@@ -22,6 +22,9 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, choice Choice,
 	if err != nil {
 		return out, fault.New(fault.Conflict, "kernel_gone", "The kernel this checkpoint came from was shut down.")
 	}
+	if err := h.mayUse(p); err != nil {
+		return out, err
+	}
 	// A restart is undone as soon as it is regretted: the new life may still begin.
 	if err := l.begun(ctx); err != nil {
 		return out, err
@@ -31,11 +34,18 @@ func (h *Hub) Apply(ctx context.Context, p Project, c Checkpoint, choice Choice,
 			return out, err
 		}
 	}
+	ctx = because(ctx, "apply")
 	release, err := l.take(ctx)
 	if err != nil {
 		return out, err
 	}
 	defer release()
+	if conf, err := h.Configuration(l.Record().Configuration); err == nil {
+		if err := h.mayTake(conf, l.ID()); err != nil && l.Record().Container == "" {
+			return out, err
+		}
+		defer h.line.promise(l.ID(), conf.need())()
+	}
 	o.Step(0.05, "Fetching the checkpoint")
 	m, giveBack, err := h.openState(ctx, c, false)
 	if err != nil {
@@ -142,7 +152,7 @@ func (l *Live) newLife(from, seen uint64) {
 	}
 	l.book.age()
 	l.cutBehind()
-	l.exit, l.unanswered = nil, nil
+	l.exit, l.exitAt, l.unanswered = nil, time.Time{}, nil
 	l.released = 0
 	l.seq, l.quietUntil, l.gapUntil = from, seen, 0
 	l.rec.Acked = from

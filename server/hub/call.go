@@ -95,6 +95,9 @@ func (h *Hub) Answer(ctx context.Context, c Called, body []byte) (a Answer, err 
 // AnswerFrom runs one call whose body depends on the inputs of the revision that
 // it comes to.
 func (h *Hub) AnswerFrom(ctx context.Context, c Called, body func(inputs []node.Field) ([]byte, error)) (a Answer, err error) {
+	if err := h.mayUseOf(ctx, c.Project()); err != nil {
+		return a, err
+	}
 	if c.Alias.ID == "" {
 		return h.CallNode(ctx, c.Node, c.Revision, body)
 	}

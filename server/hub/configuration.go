@@ -69,6 +69,8 @@ func CheckConfigurations(list []Configuration) error {
 			return no("Configuration %q has less than no GPU.", c.Name)
 		case !(c.UnitsPerSecond > 0) || math.IsInf(c.UnitsPerSecond, 0):
 			return no("Configuration %q needs a price above zero in units_per_second.", c.Name)
+		case c.UnitsPerSecond > maxPrice || !priceIsWhole(c.UnitsPerSecond):
+			return no("The price of configuration %q has more than three decimals, or is above a million.", c.Name)
 		case utf8.RuneCountInString(c.Description) > maxDescription || strings.ContainsFunc(c.Description, unicode.IsControl):
 			return no("The description of configuration %q is not one line of up to %d characters.", c.Name, maxDescription)
 		}
@@ -101,7 +103,10 @@ func (h *Hub) Offer(name string) (Configuration, error) {
 }
 
 // Available reports whether the machine can give what c asks for at all.
-func (h *Hub) Available(c Configuration) bool { return c.Fits(h.MachineMemory) }
+func (h *Hub) Available(c Configuration) bool {
+	most, memory, cpus := h.capacity()
+	return c.Fits(h.MachineMemory) && !(memory && c.Memory > most.memory) && !(cpus && c.CPUs > most.cpus)
+}
 
 // Fits reports whether this machine, with so much memory (0: not known), can
 // give what c asks for.

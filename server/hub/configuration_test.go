@@ -38,6 +38,8 @@ func TestCheckConfigurations(t *testing.T) {
 		`less than no GPU`:               with(func(c *Configuration) { c.GPUs = -1 }),
 		`"c1.1" needs a price`:           with(func(c *Configuration) { c.UnitsPerSecond = 0 }),
 		`a price above zero`:             with(func(c *Configuration) { c.UnitsPerSecond = -1 }),
+		`more than three decimals`:       with(func(c *Configuration) { c.UnitsPerSecond = 0.0125 }),
+		`above a million`:                with(func(c *Configuration) { c.UnitsPerSecond = 2e6 }),
 		`needs a price above zero`:       with(func(c *Configuration) { c.UnitsPerSecond = math.NaN() }),
 		`price above zero in units_per`:  with(func(c *Configuration) { c.UnitsPerSecond = math.Inf(1) }),
 		`not one line`:                   with(func(c *Configuration) { c.Description = "a\nb" }),

@@ -174,7 +174,8 @@ func (l *Live) ended(why string) {
 	if h.ctx.Err() != nil || h.stuck(l.Record().Container) {
 		return // the next hub finds it; or drain, which brings back what is in its dump
 	}
-	ctx := context.WithoutCancel(h.ctx)
+	ctx := because(context.WithoutCancel(h.ctx), "died")
+	h.diedAt(l, l.Record().Container)
 	again, why := l.mayRevive(time.Now(), why)
 	died := Died{At: time.Now(), Reason: why}
 	if c, ok := h.newestCheckpoint(ctx, l); ok {
@@ -255,7 +256,7 @@ func (h *Hub) revive(ctx context.Context, l *Live, died Died) error {
 		l.fail(ctx, died.Reason+" It could not be started again: "+fault.Detail(err))
 		return err
 	}
-	if err := h.start(ctx, l); err != nil {
+	if err := h.start(because(ctx, "started again"), l); err != nil {
 		return err
 	}
 	return l.change(ctx, func(k *Kernel) {

@@ -156,7 +156,7 @@ func (l *Live) onEvent(r keep.Record) {
 		}
 	case keep.EventExited:
 		l.mu.Lock()
-		l.exit = &e
+		l.exit, l.exitAt = &e, r.Time
 		for id, answer := range l.asked { // nobody will answer
 			delete(l.asked, id)
 			close(answer)

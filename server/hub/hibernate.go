@@ -201,16 +201,25 @@ func (h *Hub) closeCheckpoint(ctx context.Context, p Project, l *Live, c Checkpo
 
 // wake resumes a hibernated kernel because something was sent to it.
 func (h *Hub) wake(l *Live) {
+	l.mu.Lock()
+	ctx := WithActor(h.ctx, l.sender)
+	l.mu.Unlock()
 	h.wg.Go(func() {
-		err := h.Resume(h.ctx, l, nil)
-		for wait := 100 * time.Millisecond; err != nil && h.ctx.Err() == nil && wait < 2*time.Second; wait *= 2 {
+		err := h.Resume(ctx, l, nil)
+		l.mu.Lock()
+		l.blocked = fault.CodeOf(err) == UnitsCode
+		l.mu.Unlock()
+		for wait := 100 * time.Millisecond; err != nil && !noUse(err) && h.ctx.Err() == nil && wait < 2*time.Second; wait *= 2 {
 			// What was sent waits for this kernel: a passing trouble must not strand it.
 			h.Log.Warn("kernel not woken yet", "kernel", l.rec.ID, "error", err)
 			select {
 			case <-h.ctx.Done():
 			case <-time.After(wait):
 			}
-			err = h.Resume(h.ctx, l, nil)
+			err = h.Resume(ctx, l, nil)
+		}
+		if err == errShut {
+			return
 		}
 		if err != nil && h.ctx.Err() == nil {
 			h.Log.Error("kernel not woken", "kernel", l.rec.ID, "error", err)
@@ -223,8 +232,30 @@ func (h *Hub) wake(l *Live) {
 	})
 }
 
+// noUse reports whether trying again at once is of no use.
+func noUse(err error) bool {
+	switch fault.CodeOf(err) {
+	case UnitsCode, errLeft.Code, errShut.Code, "line_full":
+		return true
+	}
+	return false
+}
+
 // Resume brings a hibernated kernel back. o may be nil.
 func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
+	if l.Record().State == kernel.Hibernated {
+		if err := h.mayUseOf(ctx, l.Project()); err != nil {
+			return err
+		}
+		if o != nil {
+			o.Step(0.1, "Looking for room")
+		}
+		leave, err := h.awaitRoom(ctx, l, time.Now())
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
 	release, err := l.take(ctx)
 	if err != nil {
 		return err
@@ -239,6 +270,9 @@ func (h *Hub) Resume(ctx context.Context, l *Live, o *Operation) error {
 	}
 	if rec.State != kernel.Hibernated {
 		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; only a hibernated one can be resumed.", rec.State)
+	}
+	if err := h.mayUseOf(ctx, rec.Project); err != nil {
+		return err
 	}
 	begin := time.Now()
 	if c, err := h.Store.Checkpoint(ctx, rec.Project, rec.Checkpoint); err == nil {

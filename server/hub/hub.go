@@ -67,6 +67,8 @@ type Config struct {
 	Templates  bool   // kernels begin from frozen ones
 	Origin     Origin // this machine
 	Links      string // the widest audience that links may have; empty: anyone; LinksOff: there are none
+	Overcommit Overcommit
+	Clock      func() Moment // of the ledger; nil: the machine's
 }
 
 // Bridge is the kernels' network on this machine.
@@ -113,6 +115,9 @@ type Hub struct {
 	origins     map[string]Origin // that checkpoints may come from; not changed after Open
 	sharing     sharing
 	exports     deeds // one at a time in a project: it reads all of a checkpoint twice
+	ledger      *ledger
+	allowances  allowances
+	line        *line
 
 	since time.Time // when this hub began
 
@@ -135,6 +140,8 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	if h.DefaultSpec == "" {
 		h.DefaultSpec = defaultSpec(images, h.specs)
 	}
+	h.ledger, h.line = newLedger(h, h.Clock), newLine(h)
+	h.Runtime = &metered{h.Runtime, h}
 	h.Operations = &Operations{list: map[string]*Operation{}, log: h.Log}
 	h.nodes.h = h
 	for _, dir := range []string{"projects", "kernels", "vault", "nodes"} {
@@ -154,6 +161,9 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	if err := h.openTemplates(); err != nil {
 		return nil, fmt.Errorf("templates of kernels: %w", err)
 	}
+	if err := h.openLimits(ctx); err != nil {
+		return nil, fmt.Errorf("limits: %w", err)
+	}
 	if err := h.reconcile(ctx); err != nil {
 		return nil, fmt.Errorf("looking at what is left from before: %w", err)
 	}
@@ -162,6 +172,7 @@ func Open(ctx context.Context, h *Hub, images []Image) (*Hub, error) {
 	h.wg.Go(func() { h.sweepUnfinished(h.ctx) })
 	h.wg.Go(h.watch)
 	h.wg.Go(h.deliver)
+	h.wg.Go(func() { h.checkLedger(h.ctx) })
 	if h.Archive != nil {
 		h.wg.Go(h.storing)
 	}
@@ -182,6 +193,7 @@ func (h *Hub) Close() {
 	for _, l := range list {
 		l.shutClients()
 	}
+	h.line.close()
 	h.Operations.wg.Wait() // a switch under way is finished, not cut
 	h.nodes.close()
 	h.noteKeys(context.WithoutCancel(h.ctx))
@@ -194,6 +206,8 @@ func (h *Hub) Close() {
 	for _, l := range list {
 		l.keepTimings()
 	}
+	h.ledger.writeLeft(context.WithoutCancel(h.ctx))
+	h.ledger.leaveSign(true)
 }
 
 // Specs are the kernels that can be started.

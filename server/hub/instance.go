@@ -40,6 +40,9 @@ func (h *Hub) startInstance(ctx context.Context, n Node, r Revision) (_ *instanc
 	if err != nil {
 		return nil, err
 	}
+	if err := h.mayUse(p); err != nil {
+		return nil, err
+	}
 	c, err := h.Store.Checkpoint(ctx, n.Project, r.Checkpoint)
 	if err != nil {
 		return nil, err
@@ -61,7 +64,7 @@ func (h *Hub) startInstance(ctx context.Context, n Node, r Revision) (_ *instanc
 		}
 	}()
 	k := h.base(p, h.specs[h.DefaultSpec], i.name, "node", c.Parts)
-	k.Labels["cellar.node"] = n.ID
+	k.Labels["cellar.node"], k.Labels[labelConfiguration] = n.ID, conf.Name
 	k.Image, k.Limits, k.Network = c.Image, h.limits(conf, nil), h.network(i.address)
 	k.Argv = []string{"/opt/cellar/cellar-keep"}
 	if err := i.mounts(p, r, &k); err != nil {

@@ -141,6 +141,12 @@ func (h *Hub) leaseTo(ctx context.Context, l *Live, name string, o *Operation) e
 	if conf.Name == rec.Configuration {
 		return l.change(ctx, func(k *Kernel) { k.Home = home })
 	}
+	if old, err := h.Configuration(rec.Configuration); err != nil || conf.Memory > old.Memory || conf.CPUs > old.CPUs {
+		if err := h.mayTake(conf, rec.ID); err != nil {
+			return err
+		}
+	}
+	defer h.line.promise(rec.ID, conf.need())()
 	if err := h.step("lease.asked"); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (l *Live) hearLeft() {
 			l.take1(r)
 		} else if e, ok := exitOf(r); ok {
 			l.mu.Lock()
-			l.exit = &e
+			l.exit, l.exitAt = &e, r.Time
 			l.mu.Unlock()
 		}
 		return true

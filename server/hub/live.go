@@ -76,10 +76,14 @@ type Live struct {
 	comms      comms
 	unanswered []unanswered // execute_requests, oldest first
 	voice      string       // header.session of what the kernel says
+	exitAt     time.Time    // when, as the keeper says
 	exit       *keep.Event  // the end of the kernel's process, which the journal tells
 	died       *Died        // how the kernel ended by itself last
 	revived    int          // how often in a row it was started again
-	began      time.Time    // when this life was; zero: before this hub
+	sender     string       // who sent something last
+	blocked    bool         // it could not wake: no units are left
+	runMeter   runMeter
+	began      time.Time // when this life was; zero: before this hub
 }
 
 // outgoing is a message on its way to the kernel.
@@ -93,6 +97,7 @@ type outgoing struct {
 // Client is one browser or program on a kernel's channels.
 type Client struct {
 	Session string
+	By      string // name of the person
 	Queue   *proxy.Queue
 	key     string // the session that it came with
 	ctx     context.Context

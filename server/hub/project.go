@@ -168,6 +168,7 @@ func (h *Hub) DeleteProject(ctx context.Context, p Project) error {
 	if err := h.Store.DeleteProject(ctx, p.ID); err != nil {
 		return err
 	}
+	h.forgetUnits(p.ID)
 	for _, c := range list {
 		if err := h.forget(ctx, p.Owner, c); err != nil {
 			h.Log.Error("checkpoint of a deleted project not removed", "checkpoint", c.ID, "error", err)

@@ -185,6 +185,9 @@ func (h *Hub) Publish(ctx context.Context, by User, p Project, pub Publication, 
 	if err := pub.Check(); err != nil {
 		return nil, err
 	}
+	if err := h.mayUse(p); err != nil { // an instance of it is tried
+		return nil, err
+	}
 	pub.Name = strings.TrimSpace(pub.Name)
 	release, err := h.nodes.deeds.take(ctx, p.ID+"/"+pub.Name) // two of a name are two revisions
 	if err != nil {

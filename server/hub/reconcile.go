@@ -29,6 +29,9 @@ func (h *Hub) reconcile(ctx context.Context) error {
 	for _, s := range list {
 		running[s.Name] = s
 	}
+	if err := h.openLedger(ctx, list, records); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
 	draining, err := h.Runtime.Draining()
 	if err != nil {
 		return err
@@ -147,6 +150,8 @@ func (h *Hub) takeUp(l *Live, name, dump string) {
 		}
 	}
 	switch {
+	case settled && rec.State == kernel.Hibernated && rec.Detail == waitingDetail:
+		h.wake(l) // it was in line when the hub before ended
 	case settled:
 	case unstarted(rec):
 		h.startAnew(ctx, l)
@@ -168,9 +173,9 @@ func (h *Hub) startAnew(ctx context.Context, l *Live) {
 	if err != nil {
 		l.fail(ctx, "The kernel could not be started: "+fault.Detail(err))
 	} else {
-		err = h.start(ctx, l)
+		err = h.startInLine(ctx, l)
 	}
-	if err != nil {
+	if err != nil && err != errShut {
 		h.Log.Error("kernel did not start", "kernel", rec.ID, "error", err)
 	}
 }

@@ -216,6 +216,9 @@ type Opens struct {
 // Store keeps the records. Get methods answer fault.NotFound, adding what is
 // there already fault.Conflict.
 type Store interface {
+	LedgerStore
+	LimitStore
+
 	AddUser(ctx context.Context, u User) error
 	UserByName(ctx context.Context, name string) (User, error)
 	UserByID(ctx context.Context, id string) (User, error)

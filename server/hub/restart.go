@@ -29,18 +29,28 @@ const keepBeforeLimit = 2 * time.Minute
 // first, so that a restart can be undone.
 func (h *Hub) Restart(ctx context.Context, l *Live) (err error) {
 	defer func() { l.acted("restart", err) }()
+	h.line.quit(l.ID())
 	release, err := l.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	ctx = context.WithoutCancel(ctx)
+	ctx = because(context.WithoutCancel(ctx), "restart")
 	old := l.Record()
 	if _, ok := h.specFor(old); !ok { // its image is not given any more: what runs is all there is
 		if h.NoImage != nil {
 			return h.NoImage
 		}
 		return fault.Newf(fault.Unsupported, "unknown_kernel", "No image of this server has a kernel %q any more, so it cannot be restarted. What it holds is kept.", old.Spec)
+	}
+	if err := h.mayUseOf(ctx, old.Project); err != nil {
+		return err
+	}
+	if c, err := h.Configuration(old.Configuration); err == nil {
+		if err := h.mayTake(c, old.ID); err != nil && old.Container == "" {
+			return err
+		}
+		defer h.line.promise(old.ID, c.need())()
 	}
 	told := h.keepBeforeRestart(ctx, l)
 	l.unlink()

@@ -14,6 +14,9 @@ import (
 // SendFrom is Send for a connected client. The client's session is the one its
 // messages name: answers find their way by it.
 func (l *Live) SendFrom(c *Client, ch wire.Channel, m *wire.Message) error {
+	l.mu.Lock()
+	l.sender = c.By
+	l.mu.Unlock()
 	if h, err := wire.ParseHeader(m.Header); err == nil && h.Session != "" && h.Session != hubSession {
 		l.mu.Lock()
 		if c.Session == "" || c.Session != h.Session {

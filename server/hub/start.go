@@ -34,6 +34,10 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 		h.acted(p.ID, Action{"", s.Name, "start", err})
 		return nil, err
 	}
+	if err := h.mayUse(p); err != nil {
+		h.acted(p.ID, Action{"", s.Name, "start", err})
+		return nil, err
+	}
 	now := time.Now()
 	l := h.newLive(Kernel{
 		ID: kernel.ID(uuid.NewString()), Project: p.ID, Spec: s.Name, Image: s.Image, Dir: dir, Configuration: c.Name,
@@ -54,13 +58,31 @@ func (h *Hub) StartKernel(ctx context.Context, p Project, spec, dir, configurati
 	// any Jupyter server, and what is sent meanwhile waits.
 	h.wg.Go(func() {
 		defer release()
-		err := h.start(context.WithoutCancel(ctx), l)
+		err := h.startInLine(context.WithoutCancel(ctx), l)
+		if err == errShut {
+			return
+		}
 		l.acted("start", err)
 		if err != nil {
 			h.Log.Error("kernel did not start", "kernel", l.rec.ID, "project", p.ID, "error", err)
 		}
 	})
 	return l, nil
+}
+
+// startInLine starts a kernel that is new once there is room for it; the deed is
+// held. One that leaves the line ends.
+func (h *Hub) startInLine(ctx context.Context, l *Live) error {
+	leave, err := h.awaitRoom(ctx, l, l.Record().CreatedAt)
+	if err == errShut {
+		return err
+	}
+	if err != nil {
+		l.fail(ctx, "The kernel was not started. "+fault.Sentence(err))
+		return err
+	}
+	defer leave()
+	return h.start(ctx, l)
 }
 
 // start creates a fresh container for l, whose deed is held.
@@ -170,7 +192,7 @@ func (h *Hub) container(ctx context.Context, l *Live) (kernel.Container, error) 
 	}
 	s, _ := h.specFor(rec) // thawing needs none: a process comes back as it was
 	c := h.base(p, s, containerName(rec.ID, rec.Incarnation), "kernel", rec.Parts)
-	c.Labels["cellar.kernel"] = string(rec.ID)
+	c.Labels["cellar.kernel"], c.Labels[labelConfiguration] = string(rec.ID), conf.Name
 	c.Image = rec.Image
 	c.Limits = h.limits(conf, l)
 	c.Network = h.network(rec.Address)
@@ -293,12 +315,13 @@ func nextJournal(name string) string {
 // Shutdown ends a kernel for good. Its checkpoints stay.
 func (h *Hub) Shutdown(ctx context.Context, l *Live) (err error) {
 	defer func() { l.acted("shutdown", err) }()
+	h.line.quit(l.ID())
 	release, err := l.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	ctx = context.WithoutCancel(ctx)
+	ctx = because(context.WithoutCancel(ctx), "shutdown")
 	l.unlink()
 	l.persist(ctx)
 	rec := l.Record()

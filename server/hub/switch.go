@@ -30,7 +30,14 @@ func (h *Hub) Switch(ctx context.Context, l *Live, name string, move bool, o *Op
 		return l.change(ctx, func(k *Kernel) { k.Configuration, k.Home = conf.Name, "" })
 	case rec.State != kernel.Running && rec.State != kernel.Starting:
 		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; switch it when it runs.", rec.State)
-	case move:
+	}
+	if old, err := h.Configuration(rec.Configuration); err != nil || conf.Memory > old.Memory || conf.CPUs > old.CPUs {
+		if err := h.mayTake(conf, rec.ID); err != nil {
+			return err
+		}
+	}
+	defer h.line.promise(rec.ID, conf.need())() // nobody takes it while the kernel is between two containers
+	if move {
 		return h.move(ctx, l, conf, o)
 	}
 	return h.resize(ctx, l, conf, "", o)
@@ -55,7 +62,18 @@ func (h *Hub) resize(ctx context.Context, l *Live, conf Configuration, home stri
 		}
 		return fault.Wrap(fault.Unavailable, "switch_failed", fmt.Sprintf("The switch to %s did not succeed; the kernel goes on as it was.", conf.Name), err)
 	}
+	if err := h.ledger.exchange(ctx, rec.Container, conf, "switch"); err != nil {
+		undo := context.WithoutCancel(ctx)
+		if old, e := h.Configuration(rec.Configuration); e == nil {
+			err = errors.Join(err, h.Runtime.Update(undo, rec.Container, h.limits(old, l)))
+		}
+		return err
+	}
+	if err := h.step("ledger.exchanged"); err != nil {
+		h.Log.Warn("ledger", "step", "ledger.exchanged", "error", err)
+	}
 	l.setLimit(conf.Memory)
+	defer h.tellUse(rec.Project)
 	return l.change(ctx, func(k *Kernel) { k.Configuration, k.Home = conf.Name, home })
 }
 

@@ -38,7 +38,7 @@ func (h *Hub) shells(ctx context.Context, p Project, start bool) (string, error)
 			continue
 		}
 		if s.Running {
-			return s.Name, nil
+			return s.Name, h.countShells(ctx, p, s)
 		}
 		if err := h.Runtime.Remove(ctx, s.Name); err != nil {
 			return "", err
@@ -46,6 +46,9 @@ func (h *Hub) shells(ctx context.Context, p Project, start bool) (string, error)
 	}
 	if !start {
 		return "", nil
+	}
+	if err := h.mayUse(p); err != nil {
+		return "", err
 	}
 	name = fmt.Sprintf("terminals-%x-%s", p.UIDBase, newID()[:6])
 	conf, err := h.Configuration("")
@@ -60,6 +63,7 @@ func (h *Hub) shells(ctx context.Context, p Project, start bool) (string, error)
 		return "", err
 	}
 	c := h.base(p, s, name, "terminal", h.Parts)
+	c.Labels[labelConfiguration] = conf.Name
 	address := h.freeAddress()
 	h.nodes.use(address, true)
 	c.Image, c.Limits, c.Network = s.Image, h.limits(conf, nil), h.network(address)
@@ -136,7 +140,7 @@ func (h *Hub) AttachTerminal(ctx context.Context, p Project, name string, start 
 		return nil, err
 	}
 	container, err := h.shells(ctx, p, start)
-	if err != nil && errors.Is(err, h.NoImage) {
+	if err != nil && (errors.Is(err, h.NoImage) || fault.CodeOf(err) == UnitsCode) {
 		return nil, err // says more, and what the operator can do
 	}
 	if err != nil {
@@ -189,4 +193,16 @@ func (h *Hub) endShells(ctx context.Context, p Project) error {
 		return err
 	}
 	return h.Runtime.Remove(ctx, container)
+}
+
+// countShells has the ledger know a container of terminals that is older than it.
+func (h *Hub) countShells(ctx context.Context, p Project, s kernel.Status) error {
+	if _, held := h.ledger.of(s.Name); held {
+		return nil
+	}
+	conf, err := h.Configuration(s.Labels[labelConfiguration])
+	if err != nil {
+		return err
+	}
+	return h.found(ctx, kernel.Container{Name: s.Name, Labels: map[string]string{"cellar.kind": HolderTerminal, "cellar.project": p.ID, labelConfiguration: conf.Name}})
 }

@@ -33,6 +33,8 @@ type View struct {
 	WokeAt         *time.Time   `json:"woke_at,omitempty" doc:"when it last came back from hibernation, since the server's start"`
 	WakeMS         float64      `json:"wake_ms,omitempty" doc:"how long that took, in milliseconds"`
 	Died           *Died        `json:"died,omitempty" doc:"how the kernel ended by itself; told until something is run in its next life"`
+	Line           *InLine      `json:"line,omitempty" doc:"it waits for room on the machine"`
+	Use            *UseView     `json:"use,omitempty" doc:"what it costs"`
 	Gone           bool         `json:"gone,omitempty"` // shut down for good
 }
 
@@ -51,6 +53,8 @@ func (l *Live) view(notebook string) View {
 		Machine: "local", Spec: spec, Notebook: notebook, ExecutionState: l.executionState(), LastActivity: l.rec.ActiveAt,
 		Connections: len(l.clients), Checkpoint: l.rec.Checkpoint, Base: l.rec.Base, Died: l.died,
 	}
+	v.Line = l.h.line.of(l.rec.ID)
+	v.Use = l.h.useOf(l.rec.ID, l.rec.Project)
 	if until := l.rec.AwakeUntil; until.After(time.Now()) {
 		v.AwakeUntil = &until
 	}

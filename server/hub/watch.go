@@ -30,6 +30,7 @@ func (h *Hub) watch() {
 	defer tick.Stop()
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
+	day := h.tellNewDay(time.Time{})
 	for {
 		select {
 		case <-h.ctx.Done():
@@ -41,10 +42,17 @@ func (h *Hub) watch() {
 			}
 			h.noteKeys(h.ctx)
 			h.noteShares(h.ctx)
+			h.ledger.writeLeft(h.ctx)
+			h.ledger.leaveSign(true)
+			h.audit(h.ctx)
 		case <-tick.C:
 			for _, l := range h.LiveOf("") {
 				h.measure(l)
 			}
+			h.ledger.leaveSign(false)
+			h.keepLimits()
+			h.line.serve()
+			day = h.tellNewDay(day)
 			h.nodes.sweep()
 			h.nodes.observe(time.Now())
 			h.sweepLanguages(time.Now())

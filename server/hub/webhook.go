@@ -225,11 +225,12 @@ type named struct {
 
 // hookMessage is what is sent: documented in docs/api.md.
 type hookMessage struct {
-	Type    string    `json:"type"` // run.ended or test
-	ID      string    `json:"id"`
-	Time    time.Time `json:"timestamp"`
-	Project named     `json:"project"`
-	Run     *toldRun  `json:"run,omitempty"`
+	Type    string     `json:"type"` // run.ended, limit.near, limit.reached or test
+	ID      string     `json:"id"`
+	Time    time.Time  `json:"timestamp"`
+	Project named      `json:"project"`
+	Run     *toldRun   `json:"run,omitempty"`
+	Limit   *LimitNews `json:"limit,omitempty"`
 }
 
 type toldRun struct {

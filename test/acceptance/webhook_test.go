@@ -225,3 +225,15 @@ func TestWebhookStaysOutside(t *testing.T) {
 		}
 	}
 }
+
+// count is how many messages of a kind have come.
+func (r *receiver) count(kind string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.got {
+		if p.Type == kind {
+			n++
+		}
+	}
+	return n
+}

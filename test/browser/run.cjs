@@ -11,12 +11,14 @@ const dies = require('./checks/dies.cjs');
 const { hostile } = require('./checks/hostile.cjs');
 const keeping = require('./checks/keeping.cjs');
 const language = require('./checks/language.cjs');
-const { lines } = require('./checks/lines.cjs');
+const { cells } = require('./checks/cells.cjs');
+const { line } = require('./checks/line.cjs');
 const manners = require('./checks/manners.cjs');
 const packages = require('./checks/packages.cjs');
 const serving = require('./checks/serving.cjs');
 const { sharing } = require('./checks/sharing.cjs');
 const tour = require('./checks/tour.cjs');
+const usage = require('./checks/usage.cjs');
 const variables = require('./checks/variables.cjs');
 const widgets = require('./checks/widgets.cjs');
 
@@ -48,10 +50,12 @@ const GROUPS = [
   [11, back.waking],
   [11, back.sessions],
   [10, packages.page],
-  [15, lines],
+  [17, cells],
   [13, variables.panel],
   [13, variables.dark],
   [13, variables.oneByOne],
+  [18, usage.usage],
+  [16, line],
   [8, manners.quiet],
   [13, widgets.afterSleep],
   [12, hostile]

@@ -27,9 +27,13 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 	})
 	mux.HandleFunc("GET "+base+"/sessions", func(w http.ResponseWriter, r *http.Request) { c.Sessions(w, r, p) })
 	mux.HandleFunc("GET "+base+"/account", func(w http.ResponseWriter, r *http.Request) { c.Account(w, r, p) })
+	mux.HandleFunc("GET "+base+"/usage", func(w http.ResponseWriter, r *http.Request) { c.Usage(w, r, p) })
 	mux.HandleFunc("GET "+base+"/people", func(w http.ResponseWriter, r *http.Request) { c.People(w, r, p) })
 	mux.HandleFunc("GET "+base+"/machine", func(w http.ResponseWriter, r *http.Request) { c.Machine(w, r, p) })
 	type item map[string]any
+	standing := func(limit, used float64) item {
+		return item{"limits": item{"run": 0, "hour": 0, "day": limit, "month": 0}, "used": item{"hour": used, "day": used, "month": used}}
+	}
 	answers := map[string]item{
 		"me":             {"id": "u1", "name": "vera", "admin": true},
 		"projects":       {"id": "p1", "name": hostile, "owner": "u2", "created_at": "2026-01-02T03:04:05Z", "kernels": item{"running": 2}},
@@ -46,6 +50,9 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 			"machine": hostile, "execution_state": "busy", "cpu_percent": 50, "memory_bytes": 1 << 30, "memory_limit": 2 << 30},
 		"projects/p1/checkpoints": {"id": "c1", "name": hostile, "notebook": hostile, "kind": "auto", "size": 2048, "added_bytes": 1024},
 		"projects/p1/usage":       {"project": item{"files": 1 << 20, "home": 5 << 20, "checkpoints": 3 << 20}, "project_total": 9 << 20, "project_limit": 9 << 20, "user_total": 12 << 20, "user_limit": 20 << 20},
+		"usage":                   {"key": "k1-and-more", "name": hostile, "project": "p1", "seconds": 7530, "units": 1204.5, "held": 1},
+		"projects/p1/limits":      {"project": standing(2000, 1700), "user": standing(0, 0), "news": []item{{"level": "near", "detail": hostile}}},
+		"users/u2/limits":         standing(500, 20),
 		"projects/p1/packages":    {"name": hostile, "version": hostile, "language": "python", "own": true, "requested": false, "image_version": hostile},
 		"projects/p1/nodes/n1": {"id": "n1", "name": hostile, "state": "running", "notebook": hostile, "cell": hostile, "revision": 2, "calls": 12, "errors": 3, "configuration": hostile,
 			"inputs": []item{{"name": hostile, "type": "int"}}, "outputs": []item{{"name": hostile, "type": hostile}}, "created_at": "2026-01-02T03:04:05Z"},
@@ -65,7 +72,7 @@ func fakeHub(t *testing.T, c *Console) *httptest.Server {
 			return
 		}
 		var body any = answer
-		if p := r.PathValue("path"); p != "me" && p != "projects/p1" && p != "projects/p1/webhook" && p != "projects/p1/usage" && p != "projects/p1/nodes/n1" {
+		if p := r.PathValue("path"); p != "me" && p != "projects/p1" && p != "projects/p1/webhook" && p != "projects/p1/usage" && !strings.HasSuffix(p, "/limits") && p != "projects/p1/nodes/n1" {
 			body = item{"items": []item{answer}}
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -85,7 +92,8 @@ func TestPagesInChromium(t *testing.T) {
 	s := fakeHub(t, newConsole(t))
 	for path, want := range map[string][]string{
 		"/":              {"2 running", "belongs to"},
-		"/p/p1":          {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12", "The last message did not arrive", "One is set", "needed by another", "requirements.txt"},
+		"/p/p1":          {"Running, busy", "1 GiB of 2 GiB", "Automatic", "curl -X POST", "12", "The last message did not arrive", "One is set", "needed by another", "requirements.txt", "1,700 of 2,000 units today", "2 h 06 min", "1,205"},
+		"/usage":         {"By person", "20 of 500 units today", "Download as CSV"},
 		"/p/p1/nodes/n1": {"Running", "90 a minute", "1.2 s", "Current", "90 %", "back by itself", "17 of 1,000 today", "5 a second", "curl -X POST"},
 		"/sessions":      {"150 % of 200 %", "1 GiB of 2 GiB", "Running, busy, 3 waiting", "belongs to", "1 kernel in memory: 1 GiB, 1.5 cores busy."},
 		"/account":       {"used <time", "never"},

@@ -70,7 +70,7 @@ type Console struct {
 }
 
 // pageNames lists the templates beside layout.html; each defines "content".
-var pageNames = []string{"home", "project", "node", "sessions", "account", "people", "machine", "signin", "firstpassword", "error", "shared", "notshared"}
+var pageNames = []string{"home", "project", "node", "sessions", "account", "people", "machine", "usage", "signin", "firstpassword", "error", "shared", "notshared"}
 
 // New parses the templates and hashes the static files.
 func New() (*Console, error) {

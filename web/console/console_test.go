@@ -39,6 +39,7 @@ func everyPage(c *Console, base, text string, person *Person) map[string]*httpte
 		})
 		render("sessions", func(w http.ResponseWriter) { c.Sessions(w, r, p) })
 		render("account", func(w http.ResponseWriter) { c.Account(w, r, p) })
+		render("usage", func(w http.ResponseWriter) { c.Usage(w, r, p) })
 		render("people", func(w http.ResponseWriter) { c.People(w, r, p) })
 		render("machine", func(w http.ResponseWriter) { c.Machine(w, r, p) })
 	}

@@ -41,6 +41,11 @@ func (c *Console) People(w http.ResponseWriter, _ *http.Request, p Page) {
 	c.render(w, http.StatusOK, "people", view{Page: p, Title: "People", Section: "people", Module: "people"})
 }
 
+// Usage shows what compute has cost the person; an administrator, what it cost everybody.
+func (c *Console) Usage(w http.ResponseWriter, _ *http.Request, p Page) {
+	c.render(w, http.StatusOK, "usage", view{Page: p, Title: "Usage", Section: "usage", Module: "usage"})
+}
+
 // Machine shows the configurations and what the doctor finds; for administrators.
 func (c *Console) Machine(w http.ResponseWriter, _ *http.Request, p Page) {
 	c.render(w, http.StatusOK, "machine", view{Page: p, Title: "Machine", Section: "machine", Module: "machine"})

@@ -200,6 +200,7 @@ func (h *handler) channels(w http.ResponseWriter, r *http.Request) error {
 		proxy.Refuse(ws, fault.Sentence(err))
 		return nil
 	}
+	client.By = hub.Actor(r.Context())
 	ctx, done := client.Context(r.Context())
 	defer done()
 	err = proxy.Kernel(ctx, ws, client.Queue, func(ch kernelChannel, m *kernelMessage) error {

@@ -154,7 +154,7 @@ function pickConfiguration(project, kernel) {
     h("input", { type: "radio", name: "configuration", value: c.name, checked: c.name === kernel.configuration, disabled: c.available === false }),
     h("span", { class: "title" }, c.name, c.name === kernel.configuration && h("span", { class: "pill faint" }, "now")),
     h("span", { class: "sub" }, size(c)),
-    h("span", { class: "sub price" }, c.available === false ? "not available here" : `${number(c.units_per_second)} ${c.units_per_second === 1 ? "unit" : "units"}/s`)));
+    h("span", { class: "sub price" }, c.available === false ? (c.reason ? "no room now" : "not available here") : `${number(c.units_per_second)} ${c.units_per_second === 1 ? "unit" : "units"}/s`)));
   return ask({
     title: "Change the configuration", action: "Switch",
     body: options.length === 0 ? [h("p", {}, "The configurations are not known yet. Try again in a moment.")] : [

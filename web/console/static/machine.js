@@ -46,7 +46,7 @@ const look = part(byId("configurations"), {
   show: (items) => rowsOf.replaceChildren(...items.map((c) => h("tr", {},
     h("th", { scope: "row" }, c.name), h("td", { class: "figure" }, number(c.cpus)), h("td", { class: "figure" }, bytes(c.memory)),
     h("td", { class: "figure" }, c.gpus ? number(c.gpus) : "–"), h("td", { class: "figure" }, number(c.units_per_second)),
-    h("td", {}, c.available === false ? h("span", { class: "pill faint" }, "Not available") : h("span", { class: "pill good" }, "Available"))))),
+    h("td", {}, c.available === false ? h("span", { class: "pill faint", title: c.reason }, "Not available now") : h("span", { class: "pill good" }, "Available"))))),
   none: () => empty("No configurations", "The server’s settings name none, so no kernel can start."),
 });
 

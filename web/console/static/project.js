@@ -11,6 +11,7 @@ import { deleteProject } from "./projects.js";
 import { settingsPart } from "./settings.js";
 import { sharesPart } from "./shares.js";
 import { storagePart } from "./storage.js";
+import { projectUsage } from "./units.js";
 import { webhookPart } from "./webhook.js";
 
 const { id, name } = byId("project").dataset;
@@ -62,6 +63,7 @@ byId("delete").replaceWith(button("Delete the project …", "danger", async () =
 }));
 
 settingsPart(project);
+projectUsage(project);
 storagePart(project);
 webhookPart(project);
 kernels.look();

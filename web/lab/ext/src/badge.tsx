@@ -1,4 +1,5 @@
 // The state of a notebook's kernel, in a word, in the notebook's toolbar.
+import { ordinal } from './format';
 import { KernelWidget } from './watch';
 import * as hub from './hub';
 
@@ -12,6 +13,7 @@ const WORDS: Record<string, [label: string, explanation: string]> = {
   freezing: ['Freezing', 'The state of the kernel is being saved.'],
   hibernated: ['Hibernated', 'The state of the kernel is saved and nothing is charged. Run a cell and it continues.'],
   resuming: ['Resuming', 'The kernel is coming back with its variables.'],
+  waiting: ['Waiting', 'There is no room for the kernel on this machine now. It goes on when it is its turn.'],
   dead: ['Dead', 'The kernel has ended. Restart it, or apply a checkpoint.'],
   none: ['No kernel', 'This notebook has no kernel.']
 };
@@ -24,13 +26,14 @@ export class KernelBadge extends KernelWidget {
 
   protected render(): JSX.Element {
     const state = this._state();
-    const [label, explanation] = WORDS[state] ?? [state, ''];
     const kernel = this.kernel;
+    const [word, explanation] = WORDS[state] ?? [state, ''];
+    const label = kernel?.line ? `${word}, ${ordinal(kernel.line.position)}` : word;
     this.node.dataset.state = state;
     const awake = kernel?.awake_until && `It is kept awake until ${new Date(kernel.awake_until).toLocaleTimeString()}.`;
     this.node.title = [explanation, kernel?.state_detail, awake].filter(Boolean).join('\n');
     // Busy and idle alternate with every cell: they are shown, not announced.
-    const announced = WORDS[state === 'restarting' ? state : (kernel?.state ?? 'none')]?.[1];
+    const announced = WORDS[state === 'restarting' || state === 'waiting' ? state : (kernel?.state ?? 'none')]?.[1];
     return (
       <>
         <span className="cellar-KernelBadge-dot" aria-hidden="true" />
@@ -50,6 +53,9 @@ export class KernelBadge extends KernelWidget {
       return this.session.isReady ? 'none' : 'starting';
     }
     const state: hub.KernelState = this.kernel?.state ?? 'running';
+    if (this.kernel?.line) {
+      return 'waiting';
+    }
     if (state !== 'running') {
       return state === 'starting' && this.kernel?.died ? 'restarting' : state;
     }

@@ -4,7 +4,7 @@ import { caretDownEmptyIcon, ReactWidget } from '@jupyterlab/ui-components';
 import { Message, MessageLoop } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import { useEffect, useState } from 'react';
-import { plural, sizeOf } from './format';
+import { bytes, plural, sizeOf } from './format';
 import * as hub from './hub';
 import { IKernels } from './kernels';
 import { KernelWidget } from './watch';
@@ -126,12 +126,15 @@ function Chooser({ kernel, progress, onSwitch, onClose }: ChooserProps): JSX.Ele
   const [failure, setFailure] = useState('');
   const [chosen, setChosen] = useState('');
   const [move, setMove] = useState(false);
+  const [free, setFree] = useState<hub.Free | null>(null);
   useEffect(() => {
-    hub.configurations().then(setItems, reason => setFailure(hub.messageOf(reason)));
+    hub.configurations(kernel?.id).then(setItems, reason => setFailure(hub.messageOf(reason)));
+    hub.free().then(setFree, () => undefined); // the list says what can be had all the same
   }, []);
 
   const selected = chosen || kernel?.configuration || '';
   const same = selected === kernel?.configuration;
+  const pick = items?.find(c => c.name === selected);
   return (
     <form
       className="cellar-Chooser"
@@ -159,6 +162,12 @@ function Chooser({ kernel, progress, onSwitch, onClose }: ChooserProps): JSX.Ele
           />
         ))}
       </div>
+      {pick && !pick.available && !same && (
+        <p className="cellar-Quiet" role="status">
+          {pick.reason}
+        </p>
+      )}
+      {free && <p className="cellar-Quiet cellar-Free">{freeText(free)}</p>}
       <label className="cellar-Check">
         <input type="checkbox" checked={move} disabled={!!progress} onChange={e => setMove(e.target.checked)} />
         <span>
@@ -188,6 +197,17 @@ function Chooser({ kernel, progress, onSwitch, onClose }: ChooserProps): JSX.Ele
   );
 }
 
+/** What the machine has left, in a line. */
+function freeText(f: hub.Free): string {
+  const parts = [
+    f.memory >= 0 ? `${bytes(f.memory)} of memory to give` : `${bytes(f.memory_idle)} of memory unused`,
+    f.cpus >= 0 ? `${plural(f.cpus, 'core')} to give` : `${f.cpus_busy.toFixed(1)} of ${plural(f.cpus_total, 'core')} busy`,
+    `${bytes(f.disk)} of disk`
+  ];
+  const line = f.waiting > 0 ? ` ${plural(f.waiting, 'kernel')} in line.` : '';
+  return `Free now: ${parts.join(', ')}, ${f.gpus > 0 ? plural(f.gpus, 'GPU') : 'no GPU'}.${line}`;
+}
+
 interface ChoiceProps {
   configuration: hub.Configuration;
   current: boolean;
@@ -197,9 +217,9 @@ interface ChoiceProps {
 }
 
 function Choice({ configuration: c, current, checked, disabled, onChoose }: ChoiceProps): JSX.Element {
-  const availability = c.free_text || (c.available ? 'available' : 'not available now');
+  const availability = c.available ? 'available' : 'no room now';
   return (
-    <label className="cellar-Choice" data-configuration={c.name} data-available={c.available}>
+    <label className="cellar-Choice" data-configuration={c.name} data-available={c.available} title={c.reason}>
       <input
         type="radio"
         name="cellar-configuration"

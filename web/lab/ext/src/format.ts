@@ -33,6 +33,17 @@ export function moment(time: string): string {
   return today ? at.toLocaleTimeString([], hours) : at.toLocaleString([], { month: 'short', day: 'numeric', ...hours });
 }
 
+/** "0.125", "12.5", "1,204": what is used in units, no finer than it is read. */
+export const units = (n: number) =>
+  n.toLocaleString('en', { maximumFractionDigits: n >= 100 ? 0 : 1, minimumFractionDigits: n >= 100 ? 0 : 1 });
+
+/** "1st", "2nd", "11th". */
+export function ordinal(n: number): string {
+  const tens = n % 100;
+  const end = tens > 10 && tens < 14 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th');
+  return `${n}${end}`;
+}
+
 export const plural = (n: number, noun: string) => `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
 
 /** "38 min", "2 h 5 min", "4.2 s", "180 ms". */

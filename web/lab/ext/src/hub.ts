@@ -24,8 +24,10 @@ export interface Configuration {
   memory: number;
   gpus: number;
   units_per_second: number;
+  /** can be had now */
   available: boolean;
-  free_text?: string;
+  /** why not */
+  reason?: string;
 }
 
 export type KernelState =
@@ -60,6 +62,47 @@ export interface Kernel {
   wake_ms?: number;
   /** how it ended by itself; told until something is run in its next life */
   died?: Died;
+  /** what it costs; between two of these a page counts on by the seconds */
+  use?: Use;
+  /** it waits for room on the machine; 1 is next */
+  line?: { position: number; length: number };
+}
+
+/** What is left on the machine; -1 is without a limit. */
+export interface Free {
+  memory: number;
+  memory_total: number;
+  memory_idle: number;
+  cpus: number;
+  cpus_total: number;
+  cpus_busy: number;
+  disk: number;
+  gpus: number;
+  waiting: number;
+}
+
+export interface Use {
+  /** units in the kernel's life */
+  units: number;
+  per_second: number;
+  /** of the whole project, today in UTC */
+  project_today: number;
+  project_per_second: number;
+  at: string;
+}
+
+/** A limit on units is near, or reached. */
+export interface LimitNews {
+  level: 'near' | 'reached';
+  scope: 'project' | 'user';
+  window: 'run' | 'hour' | 'day' | 'month';
+  limit: number;
+  used: number;
+  /** when it is free again; none for a run */
+  until?: string;
+  kernel?: string;
+  cell?: string;
+  detail: string;
 }
 
 export interface Died {
@@ -389,7 +432,17 @@ const ofKernel = (kernel: string, verb: string) => inProject(`kernels/${encodeUR
 const ofCheckpoint = (id: string, verb = '') => inProject(`checkpoints/${encodeURIComponent(id)}${verb}`);
 const query = (values: Record<string, string>) => `?${new URLSearchParams(values)}`;
 
-export const configurations = () => list<Configuration>('configurations');
+/** kernel: the one that would switch, whose own room counts as free. */
+export const configurations = (kernel = '') => list<Configuration>(`configurations${query(kernel ? { kernel } : {})}`);
+
+export const free = () => request<Free>('GET', 'availability');
+
+export const leaveLine = (id: string) => request<void>('DELETE', ofKernel(id, 'line'));
+
+/** Limits of the project and its owner that are near or reached. */
+export const limitNews = async (): Promise<LimitNews[]> =>
+  (await request<{ news?: LimitNews[] }>('GET', inProject('limits'))).news ?? [];
+
 export const kernels = () => list<Kernel>(inProject('kernels'));
 export const events = () => streamAddress(inProject('events'));
 

@@ -17,6 +17,8 @@ import { HomeLink } from './home';
 import * as hub from './hub';
 import { IKernels, Kernels } from './kernels';
 import { addRename, guardMenus, keepConnected } from './language';
+import { showLine } from './line';
+import { tellLimits } from './limits';
 import { markLines } from './lines';
 import { markCells } from './marks';
 import { Teller } from './notify';
@@ -345,6 +347,22 @@ const restart: JupyterFrontEndPlugin<void> = {
   activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => offerUndo(tracker, kernels)
 };
 
+const limits: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:limits',
+  description: 'Says when a limit on units is near or reached.',
+  autoStart: true,
+  requires: [IKernels],
+  activate: (_: JupyterFrontEnd, kernels: IKernels) => tellLimits(kernels)
+};
+
+const line: JupyterFrontEndPlugin<void> = {
+  id: '@cellar/lab:line',
+  description: 'Shows where a kernel stands that waits for room on the machine.',
+  autoStart: true,
+  requires: [INotebookTracker, IKernels],
+  activate: (_: JupyterFrontEnd, tracker: INotebookTracker, kernels: IKernels) => showLine(tracker, kernels)
+};
+
 const died: JupyterFrontEndPlugin<void> = {
   id: '@cellar/lab:died',
   description: 'Says why a kernel ended by itself, and offers its newest checkpoint.',
@@ -432,4 +450,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [connectionLost, kernels, toolbar, checkpoints, versions, sharing, variables, publish, runs, marks, notify, restart, died, saving, language, wording, status, home, plugin];
+export default [connectionLost, kernels, toolbar, checkpoints, versions, sharing, variables, publish, runs, marks, notify, restart, limits, line, died, saving, language, wording, status, home, plugin];

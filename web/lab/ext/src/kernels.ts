@@ -14,6 +14,9 @@ export interface IKernels {
   readonly changed: ISignal<IKernels, string>;
   readonly runChanged: ISignal<IKernels, hub.Run>;
   readonly restarted: ISignal<IKernels, hub.Restarted>;
+  readonly limited: ISignal<IKernels, hub.LimitNews>;
+  /** Milliseconds since the page heard of a kernel last. */
+  age(id: string | undefined): number;
   /** Emitted when the page follows the hub again: what was said before was not heard. */
   readonly opened: ISignal<IKernels, void>;
 }
@@ -24,10 +27,15 @@ export class Kernels implements IKernels {
   readonly changed = new Signal<this, string>(this);
   readonly runChanged = new Signal<this, hub.Run>(this);
   readonly restarted = new Signal<this, hub.Restarted>(this);
+  readonly limited = new Signal<this, hub.LimitNews>(this);
   readonly opened = new Signal<this, void>(this);
 
   get(id: string | undefined): hub.Kernel | undefined {
     return id === undefined ? undefined : this._known.get(id);
+  }
+
+  age(id: string | undefined): number {
+    return performance.now() - ((id === undefined ? undefined : this._heard.get(id)) ?? performance.now());
   }
 
   /**
@@ -49,6 +57,7 @@ export class Kernels implements IKernels {
     stream.addEventListener('kernel', e => this._put(JSON.parse((e as MessageEvent).data)));
     stream.addEventListener('run', e => this.runChanged.emit(JSON.parse((e as MessageEvent).data)));
     stream.addEventListener('restarted', e => this.restarted.emit(JSON.parse((e as MessageEvent).data)));
+    stream.addEventListener('limit', e => this.limited.emit(JSON.parse((e as MessageEvent).data)));
     stream.onopen = () => {
       window.clearInterval(this._timer);
       this._timer = undefined;
@@ -81,9 +90,11 @@ export class Kernels implements IKernels {
 
   private _put(kernel: hub.Kernel): void {
     this._known.set(kernel.id, kernel);
+    this._heard.set(kernel.id, performance.now());
     this.changed.emit(kernel.id);
   }
 
+  private _heard = new Map<string, number>();
   private _known = new Map<string, hub.Kernel>();
   private _timer: number | undefined;
   private _stream: EventSource | undefined;

@@ -4,12 +4,12 @@ const { same } = require('../lib/report.cjs');
 
 const CORES = "len(__import__('os').sched_getaffinity(0))";
 
-async function lines(w) {
+async function cells(w) {
   const { check, page } = w;
   await page.goto(`${w.hub.url}/projects/digits/lab?reset`);
   const lab = (w.lab = new Lab(page));
   const shown = () => page.locator('.jp-Notebook:visible .cellar-Line').allInnerTexts();
-  await check('15 a cell of another size', async () => {
+  await check('17 a cell of another size', async () => {
     await lab.newNotebook();
     await lab.writeHere(`#!c1.2\nimport time; time.sleep(2); kept = 'kept'\n${CORES}`);
     same('the margin', await shown(), ['c1.2']);
@@ -23,12 +23,12 @@ async function lines(w) {
     await page.locator('.cellar-Configuration-name:visible').getByText('c1.1', { exact: true }).waitFor();
     same('afterwards', await lab.exec(`${CORES}, kept`), "(1, 'kept')");
   });
-  await check('15 a cell of another language', async () => {
+  await check('17 a cell of another language', async () => {
     same('bash', (await lab.exec('#!:bash\necho $((6 * 7))')).trim(), '42');
     same('both', (await lab.exec('#!c1.2:bash\nnproc')).trim(), '2');
     same('the margins', await shown(), ['c1.2', 'bash', 'c1.2 bash']);
   });
-  await check('15 a size that is not there is told', async () => {
+  await check('17 a size that is not there is told', async () => {
     const said = await lab.exec('#!c9.9\nkept = None');
     same('said', said.split('\n')[0].slice(0, 72), 'ConfigurationError: There is no configuration "c9.9" on this server. The');
     same('not run', await lab.exec('kept'), "'kept'");
@@ -36,4 +36,4 @@ async function lines(w) {
   });
 }
 
-module.exports = { lines };
+module.exports = { cells };
