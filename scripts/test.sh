@@ -129,7 +129,7 @@ fuzz() {
 	tier fuzz
 	local package function
 	while read -r package function; do
-		if timeout 300 go test -run '^$' -fuzz "^$function\$" -fuzztime "${FUZZTIME:-5s}" "$package" >"$work/fuzz" 2>&1; then
+		if timeout 300 go test -run '^$' -fuzz "^$function\$" -fuzztime "${FUZZTIME:-5s}" -fuzzminimizetime 1x "$package" >"$work/fuzz" 2>&1; then
 			echo "ok    $package $function: $(grep -o 'execs: [0-9]*' "$work/fuzz" | tail -n 1)"
 			count 1 0
 		elif ended_late "$function"; then
