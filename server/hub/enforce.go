@@ -145,7 +145,7 @@ func (h *Hub) stopAll(p Project, a Allowance) {
 // tried again: it is never ended.
 func (h *Hub) putToSleep(l *Live, why string) {
 	h.once("kernel "+string(l.ID()), func() {
-		o := h.Operations.Begin(h.ctx, l.Project(), "hibernate without units "+string(l.ID()), func(ctx context.Context, o *Operation) (any, error) {
+		o := h.Operations.Begin(context.WithValue(h.ctx, sleepKey{}, why), l.Project(), "hibernate without units "+string(l.ID()), func(ctx context.Context, o *Operation) (any, error) {
 			return h.Hibernate(ctx, l, o)
 		})
 		s, err := o.Wait(h.ctx)
@@ -158,12 +158,16 @@ func (h *Hub) putToSleep(l *Live, why string) {
 			case <-h.ctx.Done():
 			case <-time.After(sleepAgain):
 			}
-			return
-		}
-		if l.Record().State == kernel.Hibernated {
-			l.change(h.ctx, func(k *Kernel) { k.Detail = why })
 		}
 	})
+}
+
+type sleepKey struct{}
+
+// sleepDetail is what is said of a kernel that hibernates, where it was not asked to.
+func sleepDetail(ctx context.Context) string {
+	why, _ := ctx.Value(sleepKey{}).(string)
+	return why
 }
 
 // sleepAgain is how long is waited before a kernel that could not be frozen is

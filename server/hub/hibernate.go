@@ -89,7 +89,7 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	l.mu.Lock()
 	waiting := len(l.out) > 0
 	l.mu.Unlock()
-	if err := l.change(ctx, func(k *Kernel) { k.State, k.Container, k.Detail = kernel.Hibernated, "", "" }); err != nil {
+	if err := l.change(ctx, func(k *Kernel) { k.State, k.Container, k.Detail = kernel.Hibernated, "", sleepDetail(ctx) }); err != nil {
 		h.Log.Error("hibernation not recorded", "kernel", l.rec.ID, "error", err)
 	}
 	if kind == KindHibernate { // not while an old one is being applied

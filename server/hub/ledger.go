@@ -176,6 +176,9 @@ func (g *ledger) begin(ctx context.Context, e Holding, making bool) error {
 		}
 	}
 	g.mu.Unlock()
+	if old != nil && old.Ended.Sub(e.Began).Abs() < time.Second { // else the clock was set meanwhile
+		e.Began = old.Ended // the same moment, which two clocks round differently
+	}
 	var release *Release
 	if old != nil {
 		release = &old.Release

@@ -288,15 +288,25 @@ func settledBooks(t *testing.T, h *hub, p, k string) {
 	for deadline := time.Now().Add(40 * time.Second); v.State != "running" && v.State != "hibernated" && v.State != "dead" && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		v = h.kernel(p, k)
 	}
-	open := 0
-	var last interval
-	for _, i := range h.ledger(p) {
-		if i.ended.IsZero() {
-			open, last = open+1, i
+	// A record is there before its kernel has been taken up.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		open := 0
+		var last interval
+		for _, i := range h.ledger(p) {
+			if i.ended.IsZero() {
+				open, last = open+1, i
+			}
 		}
-	}
-	if n := containersOf(k); open != n || n == 1 && last.configuration != v.Configuration {
-		t.Errorf("%d intervals are open, %d containers are there; the kernel is %s on %s, the ledger says %+v", open, n, v.State, v.Configuration, last)
+		n := containersOf(k)
+		if v.ID != "" && n > 0 {
+			v = h.kernel(p, k)
+		}
+		if wrong := fmt.Sprintf("%d intervals are open, %d containers are there; the kernel is %s on %s, the ledger says %+v", open, n, v.State, v.Configuration, last); open == n && (n != 1 || last.configuration == v.Configuration) {
+			return
+		} else if time.Now().After(deadline) {
+			t.Error(wrong)
+			return
+		}
 	}
 }
 
