@@ -78,6 +78,9 @@ func TestTemplates(t *testing.T) {
 	if len(seen) != 12 {
 		t.Errorf("%d things", len(seen))
 	}
+	if n := h.began(); n != 2 {
+		t.Errorf("%d kernels began from the template, one of them in a project of its own", n)
+	}
 	// As any other: it sleeps, moves, is restarted.
 	s.Exec("x = [1]; f = open('kept', 'w')")
 	h.MustRun(h.path(p, k, "hibernate"), nil, nil)

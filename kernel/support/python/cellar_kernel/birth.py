@@ -45,6 +45,7 @@ def adapt(directory):
         return
     _shell.starting_dir = directory
     _shell.user_ns["_dh"][:] = [type(entry)(directory) for entry in _shell.user_ns["_dh"][:1]]
+    os.makedirs(_shell.profile_dir.location, exist_ok=True)
     _shell.profile_dir.check_dirs()
     session = _shell.kernel.session
     session.session = str(uuid.uuid4())
