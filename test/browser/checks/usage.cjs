@@ -13,7 +13,8 @@ const shown = async page => {
 };
 
 async function enter(w, page = w.page) {
-  await page.goto(`${w.hub.url}/projects/digits/lab`);
+  await page.goto(`${w.hub.url}/projects/digits/lab/tree/tour.ipynb`);
+  await page.locator('.lm-DockPanel-tabBar .lm-TabBar-tab').filter({ hasText: 'tour.ipynb' }).first().waitFor();
   const lab = new Lab(page);
   await lab.openFile('tour.ipynb');
   return lab;
