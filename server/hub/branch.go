@@ -57,7 +57,11 @@ func (h *Hub) Branch(ctx context.Context, p Project, c Checkpoint, o *Operation)
 	if err != nil { // a copy of a notebook that nobody opened may stay
 		return b, errors.Join(err, l.clear())
 	}
-	if err := h.Store.PutKernel(ctx, l.Record()); err != nil {
+	err = syncFiles(l.folder()) // the database is on the disk at once, and speaks of it
+	if err == nil {
+		err = h.Store.PutKernel(ctx, l.Record())
+	}
+	if err != nil {
 		return b, errors.Join(err, l.clear())
 	}
 	h.mu.Lock()

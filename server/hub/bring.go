@@ -301,6 +301,22 @@ func (h *Hub) settleApply(ctx context.Context, l *Live) error {
 	return h.settleBringing(ctx, l)
 }
 
+// syncFiles has the few files below a folder written to the disk, and nothing else
+// of its file system.
+func syncFiles(dir string) error {
+	return filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+		if err != nil || !d.IsDir() && !d.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return f.Sync()
+	})
+}
+
 // syncFolder has all of the file system that a folder is on written to the disk.
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)

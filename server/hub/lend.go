@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -96,6 +97,9 @@ func (h *Hub) layOut(ctx context.Context, project, id string, whole bool) error 
 		return false, room(h.Data, c.Size)
 	})
 	if err == nil {
+		err = os.WriteFile(filepath.Join(tmp, laidOut), []byte(bootID()), 0o600)
+	}
+	if err == nil {
 		err = replace(tmp, h.vaultDir(id))
 	}
 	if err != nil {
@@ -103,6 +107,18 @@ func (h *Hub) layOut(ctx context.Context, project, id string, whole bool) error 
 	}
 	h.Log.Info("checkpoint laid out", "checkpoint", id, "bytes", c.Size, "hollow", hollow, "took", time.Since(start))
 	return os.RemoveAll(tmp)
+}
+
+// laidOut marks a folder that came from the archive, with the boot in which it did.
+// It is not forced to the disk, as the archive has it: a power cut may leave zeros
+// in its files, so those of another boot are removed and laid out again.
+const laidOut = "laid-out"
+
+// staleLayOut reports whether what a folder of a stored checkpoint has is not to be
+// relied on.
+func (h *Hub) staleLayOut(id string) bool {
+	boot, err := os.ReadFile(filepath.Join(h.vaultDir(id), laidOut))
+	return err == nil && string(boot) != bootID() || err != nil && !errors.Is(err, os.ErrNotExist)
 }
 
 // replace gives a folder the name of another, which is then there no more under

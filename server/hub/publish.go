@@ -267,6 +267,9 @@ func (h *Hub) introduce(ctx context.Context, p Project, n Node, r Revision, o *O
 	err = errors.Join(h.step("publish.warmed"), context.Cause(ctx))
 	h.nodes.pool(n.Project, target{n.ID, r.Number}).Put(inst) // before anyone can be led to it
 	if err == nil {
+		err = syncFolder(h.revisionDir(r)) // who is told that it is published has it after a power cut, too
+	}
+	if err == nil {
 		err = h.keys.with(first, func() error { return h.Store.AddRevision(context.WithoutCancel(ctx), n, r, first...) })
 	}
 	if errors.Is(err, fault.NotFound) {

@@ -298,10 +298,12 @@ func (h *Hub) sweepVault(ctx context.Context, records []Kernel, draining map[str
 	}
 	known := map[string]bool{}
 	for _, c := range list {
-		known[c.ID] = true
+		known[c.ID] = !c.Stored || !h.staleLayOut(c.ID)
 	}
 	for _, r := range records {
-		known[r.Checkpoint] = true
+		if _, listed := known[r.Checkpoint]; !listed {
+			known[r.Checkpoint] = true
+		}
 	}
 	for _, dump := range draining {
 		known[filepath.Base(filepath.Dir(dump))] = true
