@@ -41,7 +41,6 @@ const GROUPS = [
   [8, manners.keyboard],
   [8, manners.console],
   [14, serving.nodePage],
-  [15, sharing],
   [11, back.marks],
   [11, back.notifications],
   [11, back.dark],
@@ -58,6 +57,7 @@ const GROUPS = [
   [16, line],
   [8, manners.quiet],
   [13, widgets.afterSleep],
+  [15, sharing],
   [12, hostile]
 ];
 

@@ -21,7 +21,7 @@ const mark = cell => cell.node.locator('.cellar-Mark');
 
 /** The project's lab in this page, with the notebook open. */
 async function enter(w) {
-  await w.page.goto(`${w.hub.url}/projects/digits/lab`);
+  await w.page.goto(`${w.hub.url}/projects/digits/lab?reset`);
   w.lab = new Lab(w.page);
   await w.lab.openFile(NOTEBOOK);
   return w.lab;
