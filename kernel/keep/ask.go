@@ -10,8 +10,11 @@ import (
 // its outputs or the journal. From the keeper: {"id":1,"ask":"variables"}. From
 // the kernel: {"id":1,"answer":...}, null when it does not know the question.
 
-// AskVariables asks which variables there are.
-const AskVariables = "variables"
+// Questions.
+const (
+	AskVariables = "variables" // which variables there are
+	AskTrim      = "trim"      // has free memory given back: a dump would hold what was in it last
+)
 
 // Question is what a hub asks; ID is the hub's, one for each question of a
 // connection.

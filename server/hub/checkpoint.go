@@ -114,6 +114,7 @@ func (h *Hub) keepRunning(ctx context.Context, l *Live, kind, name string, step 
 	}
 	vars := l.variablesIfIdle(ctx)
 	l.keepComms(c.ID, l.askComms(ctx))
+	l.trim(ctx)
 	l.hook(ctx, keep.HookBefore, reasonOf(kind))
 	l.unlink()
 	l.mu.Lock()

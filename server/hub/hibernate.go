@@ -55,6 +55,7 @@ func (h *Hub) hibernate(ctx context.Context, l *Live, kind string, o *Operation)
 	c = h.newCheckpoint(l, kind, "")
 	vars := l.variablesIfIdle(ctx)
 	l.keepComms(c.ID, l.askComms(ctx))
+	l.trim(ctx)
 	if err := l.change(ctx, func(k *Kernel) { k.State, k.Checkpoint = kernel.Freezing, c.ID }); err != nil {
 		return c, err
 	}

@@ -52,6 +52,7 @@ const (
 	maxVariables = 2000
 	askFor       = 2 * time.Second
 	askToKeep    = time.Second // before a freeze, which waits for it
+	trimFor      = 300 * time.Millisecond
 )
 
 var (
@@ -190,6 +191,18 @@ func (l *Live) askThread(ctx context.Context, what string) (json.RawMessage, err
 	case a := <-answer:
 		return a, nil
 	}
+}
+
+// trim has a kernel that is to be dumped give back memory that is free: it holds
+// what was there last, which costs as much as what is in use. A kernel that does
+// not answer at once is dumped as it is.
+func (l *Live) trim(ctx context.Context) {
+	if l.mayAsk(l.Record()) != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, trimFor)
+	defer cancel()
+	_, _ = l.askThread(ctx, keep.AskTrim)
 }
 
 // answered takes in what a kernel's thread says.
