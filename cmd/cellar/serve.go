@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -125,6 +126,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer h.Close()
+	debug.FreeOSMemory() // what was needed to get here, and is not any more
 	first, err := h.FirstStart(ctx)
 	if err != nil {
 		return err

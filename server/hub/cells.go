@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"cellar/internal/fault"
 )
@@ -36,13 +33,15 @@ const (
 	maxCellSource  = 20_000 // bytes
 )
 
+var errCompared = fault.New(fault.Exhausted, "too_large", "The notebook is too large to be compared.")
+
 // sourced is a cell without its outputs.
 type sourced struct{ id, kind, source string }
 
 // cellsOf reads the texts of a notebook's cells.
 func cellsOf(nb []byte) (out []sourced, err error) {
 	if len(nb) > maxCompared {
-		return nil, fault.New(fault.Exhausted, "too_large", "The notebook is too large to be compared.")
+		return nil, errCompared
 	}
 	var n struct {
 		Cells []struct {
@@ -112,11 +111,7 @@ func cutText(s string) string {
 	if len(s) <= maxCellSource {
 		return s
 	}
-	s = s[:maxCellSource]
-	for len(s) > 0 && !utf8.ValidString(s[len(s)-min(len(s), utf8.UTFMax):]) {
-		s = s[:len(s)-1]
-	}
-	return s + "…"
+	return strings.ToValidUTF8(s[:maxCellSource], "") + "…"
 }
 
 // notebookAt is the notebook that a checkpoint holds; none is an empty one.
@@ -124,13 +119,8 @@ func (h *Hub) notebookAt(ctx context.Context, c Checkpoint) ([]sourced, error) {
 	if c.Notebook == "" {
 		return nil, nil
 	}
-	giveBack, err := h.borrow(ctx, c.Project, c.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer giveBack()
-	nb, err := os.ReadFile(filepath.Join(h.vaultDir(c.ID), "notebook.ipynb"))
-	if errors.Is(err, os.ErrNotExist) {
+	nb, err := h.keptNotebook(ctx, c, maxCompared, errCompared)
+	if fault.CodeOf(err) == "no_notebook" {
 		return nil, nil
 	}
 	if err != nil {

@@ -45,9 +45,11 @@ func TestDiffCells(t *testing.T) {
 	if _, err := cellsOf([]byte("[")); err == nil {
 		t.Error("what is no notebook is read")
 	}
-	long := cutText(strings.Repeat("ä", maxCellSource))
-	if !utf8.ValidString(long) || len(long) > maxCellSource+4 {
-		t.Error("a long text is cut wrongly")
+	for _, r := range []string{"a", "ä", "世", "😀"} { // of one to four bytes
+		long := cutText(strings.Repeat(r, maxCellSource))
+		if !utf8.ValidString(long) || len(long) > maxCellSource+4 || len(long) < maxCellSource-4 {
+			t.Errorf("a long text of %s is cut to %d bytes", r, len(long))
+		}
 	}
 	var many []sourced
 	for i := range maxCellChanges + 5 {

@@ -52,7 +52,7 @@ func (h *Hub) copyFiles(ctx context.Context, u User, from Project, c Checkpoint,
 	if err != nil {
 		return out, err
 	}
-	nb, err := h.keptNotebook(ctx, c)
+	nb, err := h.keptNotebook(ctx, c, maxShared, errSharedLarge)
 	if err != nil && fault.CodeOf(err) != "no_notebook" {
 		return out, err
 	}

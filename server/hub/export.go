@@ -109,7 +109,7 @@ func (x *exporting) add(mediaType string, write func(context.Context, io.Writer)
 
 // rest adds what is no state: notebook, files and packages.
 func (x *exporting) rest(ctx context.Context, config *exported) error {
-	nb, err := x.h.keptNotebook(ctx, x.c)
+	nb, err := x.h.keptNotebook(ctx, x.c, maxShared, errSharedLarge)
 	switch {
 	case err == nil:
 		x.add(artifact.NotebookType, func(_ context.Context, w io.Writer) error { _, err := w.Write(nb); return err })

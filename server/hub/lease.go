@@ -75,8 +75,8 @@ func (l *Live) lease() {
 		l.mu.Lock()
 		link := l.link
 		l.mu.Unlock()
-		if link == nil || errors.Is(err, errNotNow) {
-			continue // it tells what it waits for when there is a link again
+		if link == nil || errors.Is(err, errNotNow) || l.h.ctx.Err() != nil {
+			continue // it tells what it waits for when there is a link again: a hub that stops refuses nothing
 		}
 		g := keep.Grant{ID: w.ID}
 		if err != nil {
@@ -141,12 +141,11 @@ func (h *Hub) leaseTo(ctx context.Context, l *Live, name string, o *Operation) e
 	if conf.Name == rec.Configuration {
 		return l.change(ctx, func(k *Kernel) { k.Home = home })
 	}
-	if old, err := h.Configuration(rec.Configuration); err != nil || conf.Memory > old.Memory || conf.CPUs > old.CPUs {
-		if err := h.mayTake(conf, rec.ID); err != nil {
-			return err
-		}
+	leave, err := h.roomToSwitch(conf, rec)
+	if err != nil {
+		return err
 	}
-	defer h.line.promise(rec.ID, conf.need())()
+	defer leave()
 	if err := h.step("lease.asked"); err != nil {
 		return err
 	}

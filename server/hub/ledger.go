@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,8 +38,7 @@ func (m Moment) at(t time.Time) Moment {
 func machineClock() Moment {
 	var ts unix.Timespec
 	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // fails for an unknown clock only
-	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return Moment{Boot: strings.TrimSpace(string(b)), Tick: ts.Nano() / 1e6, Wall: time.Now()}
+	return Moment{Boot: bootID(), Tick: ts.Nano() / 1e6, Wall: time.Now()}
 }
 
 // Holding is a configuration that is held: the first half of an interval of the

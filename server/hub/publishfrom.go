@@ -9,6 +9,15 @@ import (
 	"cellar/internal/fault"
 )
 
+// maxPublished bounds a notebook that a cell is taken from, in bytes.
+const maxPublished = 256 << 20
+
+var errPublished = fault.New(fault.Exhausted, "too_large", "The checkpoint's notebook is too large to take a cell from.")
+
+// asked marks the folder of a kernel that lives only as long as something is asked
+// of it: one that a hub before has left is shut down.
+const asked = "asked"
+
 // stateFor is what a publication starts from: a checkpoint, the source of the cell,
 // and a configuration. Without a checkpoint in the request one is made of the kernel.
 func (h *Hub) stateFor(ctx context.Context, p Project, pub Publication, o *Operation) (c Checkpoint, text, conf string, err error) {
@@ -56,10 +65,7 @@ func (h *Hub) cellAt(ctx context.Context, p Project, s Source) (c Checkpoint, m 
 		return c, m, "", err
 	}
 	defer giveBack()
-	nb, err := os.ReadFile(filepath.Join(h.vaultDir(c.ID), "notebook.ipynb"))
-	if errors.Is(err, os.ErrNotExist) {
-		return c, m, "", fault.New(fault.Invalid, "no_notebook", "The checkpoint has no notebook, so there is no cell to publish.")
-	}
+	nb, err := h.keptNotebook(ctx, c, maxPublished, errPublished)
 	if err == nil {
 		text, err = cellSource(nb, s.Cell)
 	}
@@ -88,6 +94,9 @@ func (h *Hub) describeAt(ctx context.Context, p Project, s Source) (d Described,
 		giveBack()
 	}
 	if err == nil {
+		err = os.WriteFile(filepath.Join(l.folder(), asked), nil, 0o600)
+	}
+	if err == nil {
 		err = h.Store.PutKernel(ctx, l.Record())
 	}
 	if err != nil {
@@ -102,5 +111,18 @@ func (h *Hub) describeAt(ctx context.Context, p Project, s Source) (d Described,
 	if err := h.Resume(ctx, l, nil); err != nil {
 		return d, err
 	}
+	if err := h.step("describe.woken"); err != nil {
+		return d, err
+	}
 	return h.describe(ctx, l, text)
+}
+
+// endAsked shuts down a kernel that a hub before this one was asking.
+func (h *Hub) endAsked(l *Live) {
+	if _, err := os.Stat(filepath.Join(l.folder(), asked)); err != nil {
+		return
+	}
+	if err := h.Shutdown(h.ctx, l); err != nil {
+		h.Log.Warn("a kernel that was only asked something is not shut down", "kernel", l.ID(), "error", err)
+	}
 }

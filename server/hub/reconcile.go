@@ -55,11 +55,12 @@ func (h *Hub) reconcile(ctx context.Context) error {
 			wanted[name] = true
 		}
 		h.wg.Go(func() {
-			defer release()
 			h.takeUp(l, name, draining[name])
 			if dump, ok := draining[name]; ok && l.Record().Container == name {
 				h.wg.Go(func() { h.drain(l, name, dump) })
 			}
+			release()
+			h.endAsked(l)
 		})
 	}
 	// What no record wants: incarnations of before, instances of nodes.

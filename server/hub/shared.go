@@ -163,7 +163,7 @@ func (h *Hub) sharedNotebook(ctx context.Context, p Project, s Share) ([]byte, e
 		if err != nil {
 			return nil, err
 		}
-		return h.keptNotebook(ctx, c)
+		return h.keptNotebook(ctx, c, maxShared, errSharedLarge)
 	}
 	size, err := h.sizeOfNotebook(p, s.Notebook)
 	if err != nil {
@@ -200,13 +200,14 @@ func (h *Hub) sizeOfNotebook(p Project, name string) (int64, error) {
 }
 
 // keptNotebook reads the notebook of a checkpoint, from its folder or from where
-// it is stored; nothing else of it is laid out.
-func (h *Hub) keptNotebook(ctx context.Context, c Checkpoint) ([]byte, error) {
+// it is stored; nothing else of it is laid out. One of more bytes than most is the
+// error large.
+func (h *Hub) keptNotebook(ctx context.Context, c Checkpoint, most int64, large error) ([]byte, error) {
 	const name = "notebook.ipynb"
 	file := filepath.Join(h.vaultDir(c.ID), name)
 	st, err := os.Stat(file)
-	if err == nil && st.Size() > maxShared {
-		return nil, errSharedLarge
+	if err == nil && st.Size() > most {
+		return nil, large
 	}
 	var nb []byte
 	if err == nil {
@@ -222,8 +223,8 @@ func (h *Hub) keptNotebook(ctx context.Context, c Checkpoint) ([]byte, error) {
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.Unsupported, "no_notebook", "This checkpoint has no notebook to show.")
 	}
-	if err == nil && len(nb) > maxShared {
-		err = errSharedLarge
+	if err == nil && int64(len(nb)) > most {
+		err = large
 	}
 	return nb, err
 }

@@ -31,16 +31,27 @@ func (h *Hub) Switch(ctx context.Context, l *Live, name string, move bool, o *Op
 	case rec.State != kernel.Running && rec.State != kernel.Starting:
 		return fault.Newf(fault.Conflict, "wrong_state", "The kernel is %s; switch it when it runs.", rec.State)
 	}
-	if old, err := h.Configuration(rec.Configuration); err != nil || conf.Memory > old.Memory || conf.CPUs > old.CPUs {
-		if err := h.mayTake(conf, rec.ID); err != nil {
-			return err
-		}
+	leave, err := h.roomToSwitch(conf, rec)
+	if err != nil {
+		return err
 	}
-	defer h.line.promise(rec.ID, conf.need())() // nobody takes it while the kernel is between two containers
+	defer leave()
 	if move {
 		return h.move(ctx, l, conf, o)
 	}
 	return h.resize(ctx, l, conf, "", o)
+}
+
+// roomToSwitch keeps room for a running kernel's other configuration, which nobody
+// takes until leave is called, also while it is between two containers. A larger one
+// that there is no room for now is refused.
+func (h *Hub) roomToSwitch(conf Configuration, rec Kernel) (leave func(), err error) {
+	if old, err := h.Configuration(rec.Configuration); err != nil || conf.Memory > old.Memory || conf.CPUs > old.CPUs {
+		if err := h.mayTake(conf, rec.ID); err != nil {
+			return nil, err
+		}
+	}
+	return h.line.promise(rec.ID, conf.need()), nil
 }
 
 // resize changes the limits of the running container; home is the configuration

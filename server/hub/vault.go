@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -156,10 +157,10 @@ func (h *Hub) readManifest(id string) (manifest, error) {
 	return m, nil
 }
 
-func bootID() string {
+var bootID = sync.OnceValue(func() string { // no process sees two
 	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b))
-}
+})
 
 // sizeOf is the space that the files below dir take.
 func sizeOf(dir string) (n int64, err error) {
